@@ -1,0 +1,372 @@
+"""What goes over MQTT: the topics, and the messages as other programs read them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal, TypedDict
+from urllib.parse import quote
+
+from edge import exif
+from edge.types import Alert, Deployment, Sighting
+from models.errors import UsageError
+
+SCHEMA_VERSION = 1
+DEFAULT_PREFIX = "edge-watch"
+HOME_ASSISTANT_STATUS = "homeassistant/status"
+
+# What is sent first; when space runs out, the reverse is what is dropped first.
+ALERT_PRIORITY = 0
+PICTURE_PRIORITY = 1
+
+Status = Literal["online", "offline", "sleeping"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One MQTT message; `id` (a user property over MQTT 5) is the alert's and is the same on every retry.
+
+    `priority`: the lowest is sent first. `picture`: its payload is an image, which may be dropped before text is.
+    """
+
+    topic: str
+    payload: bytes
+    qos: int = 1
+    retain: bool = False
+    priority: int = ALERT_PRIORITY
+    id: str = ""
+    picture: bool = False
+
+
+class Location(TypedDict):
+    """Where a trap hangs, in degrees (WGS 84)."""
+
+    latitude: float
+    longitude: float
+
+
+class AlertPayload(TypedDict):
+    """`alert/<species>`: one per event. `box` is [x, y, width, height] as shares 0-1 of the picture, from top left."""
+
+    schema_version: int
+    id: str
+    deployment: str
+    species: str
+    scientific_name: str
+    probability: float
+    event_start: str
+    event_end: str | None
+    lighting: str
+    frames: int
+    box: list[float]
+    image_topic: str | None
+    location: Location | None
+    model: str
+    replay: bool
+
+
+class FrigateObject(TypedDict):
+    """A tracked object in Frigate's words: times in Unix seconds, `box` [left, top, right, bottom] in pixels."""
+
+    id: str
+    camera: str
+    frame_time: float
+    label: str
+    sub_label: None
+    top_score: float
+    score: float
+    false_positive: bool
+    start_time: float
+    end_time: float | None
+    box: list[int] | None
+    area: int | None
+    ratio: float | None
+    current_zones: list[str]
+    entered_zones: list[str]
+    has_snapshot: bool
+    has_clip: bool
+    active: bool
+    stationary: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a trap is doing; None for what it cannot know. `next_contact_by`: Unix seconds, UTC.
+
+    `frames` were looked at and `skipped` were not, since the start. `outbox_depth` messages wait; `refused` of them were
+    refused by the broker. `dropped` were deleted for lack of space. `unheard` went to a broker where nobody listened.
+    """
+
+    uptime_s: float
+    frames: int
+    skipped: int
+    inference_ms: float | None
+    temperature_c: float | None
+    disk_free_mb: float | None
+    outbox_depth: int
+    dropped: int
+    refused: int
+    unheard: int
+    next_contact_by: float
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The topics of one trap, `<prefix>/<deployment>/...`.
+
+    Raises:
+        UsageError: a prefix that no topic may begin with, or an empty deployment.
+    """
+
+    deployment: str
+    prefix: str = DEFAULT_PREFIX
+
+    def __post_init__(self) -> None:
+        if not self.deployment:
+            raise UsageError("a deployment needs a name: give one with --deployment")
+        check_prefix(self.prefix)
+
+    @property
+    def base(self) -> str:
+        # A name may hold what a topic level may not (+ # / and space), so those are percent-encoded.
+        return f"{self.prefix}/{quote(self.deployment, safe='')}"
+
+    @property
+    def status(self) -> str:
+        return f"{self.base}/status"
+
+    @property
+    def events(self) -> str:
+        return f"{self.base}/events"
+
+    @property
+    def health(self) -> str:
+        return f"{self.base}/health"
+
+    def alert(self, species: str) -> str:
+        return f"{self.base}/alert/{species_level(species)}"
+
+    def image(self, species: str) -> str:
+        return f"{self.alert(species)}/image"
+
+    @property
+    def discovery(self) -> str:
+        return f"homeassistant/device/{home_assistant_id(self.deployment)}/config"
+
+
+def check_prefix(prefix: str) -> str:
+    """Return `prefix` if topics may begin with it; UsageError if not."""
+    if not prefix or re.search(r"[+#\x00]|^[/$]|/$", prefix):
+        raise UsageError(f"expected a topic prefix like {DEFAULT_PREFIX}, without + or # and no / at its ends: {prefix!r}")
+    return prefix
+
+
+def species_level(species: str) -> str:
+    """A species as a topic level: lower case, `[a-z0-9_]`, anything else percent-encoded."""
+    return "".join(
+        letter if re.fullmatch("[a-z0-9_]", letter) else "".join(f"%{byte:02X}" for byte in letter.encode())
+        for letter in species.lower()
+    )
+
+
+def home_assistant_id(name: str) -> str:
+    """`name` in Home Assistant's id letters `[a-zA-Z0-9_-]`; a short hash keeps changed names apart."""
+    plain = re.sub("[^a-zA-Z0-9_-]", "_", name)
+    return plain if plain == name else f"{plain}_{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+
+
+def alert_messages(alert: Alert, prefix: str = DEFAULT_PREFIX) -> tuple[Message, ...]:
+    """The alert's text and, if there is one, its picture, both with the alert's id."""
+    sighting = alert.sighting
+    topics = Topics(alert.deployment.name, prefix)
+    image_topic = topics.image(sighting.species) if sighting.image else None
+    text = Message(topics.alert(sighting.species), encode(alert_payload(alert, image_topic)), id=sighting.id)
+    if sighting.image is None or image_topic is None:
+        return (text,)
+    jpeg = exif.write(sighting.image, id=sighting.id, taken=sighting.last_seen)
+    return text, Message(image_topic, jpeg, priority=PICTURE_PRIORITY, id=sighting.id, picture=True)
+
+
+def alert_payload(alert: Alert, image_topic: str | None) -> AlertPayload:
+    sighting = alert.sighting
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "id": sighting.id,
+        "deployment": alert.deployment.name,
+        "species": sighting.species,
+        "scientific_name": sighting.scientific_name,
+        "probability": round(sighting.probability, 4),
+        "event_start": sighting.event_start.isoformat(timespec="milliseconds"),
+        "event_end": sighting.event_end.isoformat(timespec="milliseconds") if sighting.event_end else None,
+        "lighting": sighting.lighting,
+        "frames": sighting.frames,
+        "box": [round(value, 4) for value in sighting.box.as_tuple()],
+        "image_topic": image_topic,
+        "location": _location(alert.deployment),
+        "model": alert.model,
+        "replay": sighting.replay,
+    }
+
+
+def _location(deployment: Deployment) -> Location | None:
+    if deployment.latitude is None or deployment.longitude is None:
+        return None
+    return {"latitude": deployment.latitude, "longitude": deployment.longitude}
+
+
+def event_message(topics: Topics, sighting: Sighting, before: Sighting | None) -> Message:
+    """A sighting's change on `events`; a new one has no past, so `before` then repeats `after`, as in Frigate."""
+    payload = {
+        "type": sighting.type,
+        "before": frigate_object(before or sighting, topics.deployment),
+        "after": frigate_object(sighting, topics.deployment),
+    }
+    return Message(topics.events, encode(payload), qos=0, id=sighting.id)
+
+
+def frigate_object(sighting: Sighting, camera: str) -> FrigateObject:
+    box = _pixels(sighting)
+    over = sighting.event_end is not None
+    return {
+        "id": sighting.id,
+        "camera": camera,
+        "frame_time": sighting.last_seen.timestamp(),
+        "label": sighting.species,
+        "sub_label": None,
+        "top_score": round(sighting.probability, 4),
+        "score": round(sighting.probability, 4),
+        "false_positive": False,
+        "start_time": sighting.event_start.timestamp(),
+        "end_time": sighting.event_end.timestamp() if sighting.event_end else None,
+        "box": box,
+        "area": (box[2] - box[0]) * (box[3] - box[1]) if box else None,
+        "ratio": round((box[2] - box[0]) / (box[3] - box[1]), 2) if box and box[3] > box[1] else None,
+        "current_zones": [],
+        "entered_zones": [],
+        "has_snapshot": sighting.image is not None,
+        "has_clip": False,
+        "active": not over,
+        "stationary": False,
+    }
+
+
+def _pixels(sighting: Sighting) -> list[int] | None:
+    # Frigate counts in pixels, which only the picture knows.
+    size = exif.size(sighting.image) if sighting.image else None
+    if size is None:
+        return None
+    (width, height), box = size, sighting.box
+    return [
+        round(box.x * width),
+        round(box.y * height),
+        round((box.x + box.width) * width),
+        round((box.y + box.height) * height),
+    ]
+
+
+def health_message(topics: Topics, health: Health) -> Message:
+    return Message(topics.health, encode({"schema_version": SCHEMA_VERSION, **asdict(health)}), qos=0, retain=True)
+
+
+def status_message(topics: Topics, status: Status) -> Message:
+    return Message(topics.status, status.encode(), qos=1, retain=True)
+
+
+def discovery_message(topics: Topics, species: Sequence[str], *, off_delay_s: int, version: str) -> Message:
+    """Home Assistant's device discovery: one retained message announces the trap and all its entities.
+
+    Args:
+        topics: the trap's.
+        species: the targets; each becomes a binary sensor.
+        off_delay_s: how long such a sensor stays on after an alert (the alert interval).
+        version: of edge-watch.
+    """
+    name = home_assistant_id(topics.deployment)
+    components = {
+        **{f"seen_{home_assistant_id(each)}": _seen(topics, each, off_delay_s) for each in species},
+        **_last(topics),
+        **_diagnostics(topics),
+    }
+    payload = {
+        "device": {
+            "identifiers": [f"edge-watch_{name}"],
+            "name": topics.deployment,
+            "manufacturer": "edge-watch",
+            "model": "camera trap",
+            "sw_version": version,
+        },
+        "origin": {"name": "edge-watch", "sw_version": version},
+        # A trap that says `sleeping` matches neither payload, so Home Assistant keeps it as available, which is right.
+        "availability_topic": topics.status,
+        "payload_available": "online",
+        "payload_not_available": "offline",
+        "components": {key: {"unique_id": f"edge-watch_{name}_{key}", **each} for key, each in components.items()},
+    }
+    return Message(topics.discovery, encode(payload), qos=1, retain=True)
+
+
+def _seen(topics: Topics, species: str, off_delay_s: int) -> dict[str, object]:
+    return {
+        "platform": "binary_sensor",
+        "name": species,
+        "state_topic": topics.alert(species),
+        "value_template": "{{ 'ON' }}",
+        "off_delay": max(1, off_delay_s),
+        "device_class": "motion",
+    }
+
+
+def _last(topics: Topics) -> dict[str, dict[str, object]]:
+    alerts = f"{topics.base}/alert/+"
+    return {
+        "last_species": {
+            "platform": "sensor",
+            "name": "Last species",
+            "icon": "mdi:paw",
+            "state_topic": alerts,
+            "value_template": "{{ value_json.species }}",
+            "json_attributes_topic": alerts,
+        },
+        "last_picture": {
+            "platform": "image",
+            "name": "Last picture",
+            "image_topic": f"{alerts}/image",
+            "content_type": "image/jpeg",
+        },
+        "sighting": {
+            "platform": "event",
+            "name": "Sighting",
+            "state_topic": alerts,
+            "event_types": ["sighting"],
+            "value_template": "{{ dict(value_json, event_type='sighting') | tojson }}",
+        },
+    }
+
+
+def _diagnostics(topics: Topics) -> dict[str, dict[str, object]]:
+    measured: Mapping[str, tuple[str, dict[str, object]]] = {
+        "temperature_c": ("Temperature", {"device_class": "temperature", "unit_of_measurement": "°C"}),
+        "disk_free_mb": ("Free disk space", {"device_class": "data_size", "unit_of_measurement": "MB"}),
+        "outbox_depth": ("Waiting messages", {"icon": "mdi:tray-full"}),
+        "inference_ms": ("Inference time", {"device_class": "duration", "unit_of_measurement": "ms"}),
+    }
+    return {
+        key: {
+            "platform": "sensor",
+            "name": name,
+            "state_topic": topics.health,
+            "value_template": f"{{{{ value_json.{key} }}}}",
+            "state_class": "measurement",
+            "entity_category": "diagnostic",
+            **extra,
+        }
+        for key, (name, extra) in measured.items()
+    }
+
+
+def encode(payload: object) -> bytes:
+    """Compact UTF-8 JSON."""
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()

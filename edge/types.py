@@ -1,0 +1,150 @@
+"""The values that travel from frame to alert; the words are Camtrap DP's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Lighting = Literal["day", "night"]
+"""`night` means an infrared-grey picture, whatever the clock says."""
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class BBox:
+    """A box in a picture: left, top, width, height as shares 0-1 of the picture; (0, 0) is top-left."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    @property
+    def area(self) -> float:
+        return self.width * self.height
+
+    @property
+    def center(self) -> tuple[float, float]:
+        return self.x + self.width / 2, self.y + self.height / 2
+
+    def union(self, other: BBox) -> BBox:
+        """The smallest box that holds both."""
+        x, y = min(self.x, other.x), min(self.y, other.y)
+        right = max(self.x + self.width, other.x + other.width)
+        bottom = max(self.y + self.height, other.y + other.height)
+        return BBox(x, y, right - x, bottom - y)
+
+    def intersection(self, other: BBox) -> float:
+        """The area that both cover."""
+        width = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
+        height = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
+        return max(0.0, width) * max(0.0, height)
+
+    def iou(self, other: BBox) -> float:
+        """Intersection over union, 0-1."""
+        shared = self.intersection(other)
+        total = self.area + other.area - shared
+        return shared / total if total else 0.0
+
+    def as_tuple(self) -> Box:
+        return self.x, self.y, self.width, self.height
+
+
+WHOLE = BBox(0.0, 0.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture and when it was taken.
+
+    `image`: (height, width, 3) uint8, BGR, as OpenCV and picamera2 deliver it.
+    `timestamp`: timezone-aware. `source`: what it came from, stable between runs (a file's name).
+    `still`: a single photograph of a series, each taken because something moved; not one of a stream.
+    """
+
+    image: NDArray[np.uint8]
+    timestamp: datetime
+    index: int
+    source: str
+    replay: bool = False
+    still: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trigger:
+    """A frame and where something moved in it; no regions when nothing did."""
+
+    frame: Frame
+    regions: tuple[BBox, ...]
+    lighting: Lighting
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Crop:
+    """A part of a frame worth a look; `box` is square in pixels unless it is the whole frame."""
+
+    trigger: Trigger
+    box: BBox
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What the model says of one crop (a media-level observation).
+
+    `probabilities`: (classes,) float32, calibrated, in the order of the bundle's labels, summing to 1.
+    """
+
+    crop: Crop
+    probabilities: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One visit of one species (an event-level observation), as it stands now.
+
+    `type` is `new` at the first confirmation, `update` while it goes on, `end` when it is over.
+    `event_end` is null until then. `frames` counts the frames that support the species.
+    `box` belongs to the best frame, whose picture is `image` (JPEG) or None.
+    """
+
+    type: Literal["new", "update", "end"]
+    id: str
+    species: str
+    scientific_name: str
+    observation_type: str
+    probability: float
+    event_start: datetime
+    last_seen: datetime
+    event_end: datetime | None
+    lighting: Lighting
+    frames: int
+    box: BBox
+    source: str
+    replay: bool
+    image: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One trap at one place: its name (Camtrap DP deploymentID) and, if known, where it hangs."""
+
+    name: str
+    latitude: float | None = None
+    longitude: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A sighting of a target that is told, once; its id is the sighting's.
+
+    `model`: name and version of the bundle that recognised it, as `wildlife 1`.
+    """
+
+    sighting: Sighting
+    deployment: Deployment
+    model: str

@@ -1,0 +1,82 @@
+"""The TFLite runtime: the only module that imports LiteRT or tflite-runtime."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import BundleError, MissingRuntimeError
+
+_RUNTIMES = ("ai_edge_litert", "tflite_runtime")
+
+
+def _load_runtime() -> tuple[Any, str, str]:
+    """The interpreter class, the runtime's name and its version."""
+    reasons = []
+    for package in _RUNTIMES:
+        try:
+            module = importlib.import_module(f"{package}.interpreter")
+        except ImportError as error:
+            reasons.append(f"{package}: {error}")
+            continue
+        version = getattr(importlib.import_module(package), "__version__", None) or "unknown"
+        return module.Interpreter, package, version
+    raise MissingRuntimeError(
+        "expected ai-edge-litert or tflite-runtime, found neither "
+        f"({'; '.join(reasons)}); type: pip install ai-edge-litert, or on 32-bit: pip install 'edge-watch[tflite]'"
+    )
+
+
+class Interpreter:
+    """One network, loaded and ready: uint8 RGB in, float32 logits out.
+
+    Raises:
+        MissingRuntimeError: no runtime is installed.
+        BundleError: the runtime refuses the file, or its input or output is not of the kind that bundles have.
+    """
+
+    def __init__(self, model: Path, threads: int = 1) -> None:
+        kind, self.runtime, self.version = _load_runtime()
+        try:
+            self._interpreter = kind(model_path=str(model), num_threads=threads)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()
+            raise BundleError(f"{model}: {self.runtime} {self.version} refuses it "
+                              f"({reason[-1] if reason else 'no reason given'}); convert the model again") from error
+        self._input = self._interpreter.get_input_details()[0]
+        self._output = self._interpreter.get_output_details()[0]
+        shape, dtype = tuple(self._input["shape"]), np.dtype(self._input["dtype"])
+        if len(shape) != 4 or shape[0] != 1 or shape[3] != 3 or shape[1] != shape[2]:
+            raise BundleError(f"{model}: expected an input of (1, size, size, 3), found {shape}; convert it again")
+        if dtype not in (np.uint8, np.int8, np.float32):
+            raise BundleError(f"{model}: expected a uint8, int8 or float32 input, found {dtype}; convert it again")
+        self.size, self.dtype = int(shape[1]), dtype
+        self.classes = int(self._output["shape"][-1])
+        self.output_dtype = np.dtype(self._output["dtype"])
+
+    def run(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Run the network once.
+
+        Args:
+            image: (size, size, 3) uint8 RGB, as `models.preprocess.prepare` makes it.
+
+        Returns:
+            (classes,) float32 logits.
+        """
+        if self.dtype == np.int8:
+            image = np.bitwise_xor(image, 0x80).view(np.int8)  # type: ignore[assignment]
+        elif self.dtype == np.float32:
+            image = image.astype(np.float32)  # type: ignore[assignment]
+        self._interpreter.set_tensor(self._input["index"], image[np.newaxis])
+        self._interpreter.invoke()
+        raw = self._interpreter.get_tensor(self._output["index"])[0]
+        if self.output_dtype == np.float32:
+            return raw  # type: ignore[no-any-return]
+        scale, zero = self._output["quantization"]
+        # int32 first: subtracting a zero point of -128 from an int8 overflows.
+        return ((raw.astype(np.int32) - zero) * np.float32(scale)).astype(np.float32)  # type: ignore[no-any-return]

@@ -1,0 +1,183 @@
+"""What a bundle says of itself: the fields of `manifest.json`, typed and checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from models.errors import BundleError
+
+SCHEMA_VERSION = 1
+Lighting = Literal["day", "night"]
+LIGHTINGS: tuple[Lighting, ...] = ("day", "night")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """What the network takes: (1, size, size, 3), raw 0-255, scaled inside the graph.
+
+    `resize`: `stretch` = the box is stretched to the square, as `models.preprocess.prepare` does it.
+    """
+
+    size: int
+    order: Literal["RGB"] = "RGB"
+    dtype: Literal["uint8", "int8"] = "uint8"
+    resize: Literal["stretch"] = "stretch"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSpec:
+    """What the network gives: (1, classes) logits; `models` applies softmax and temperature."""
+
+    classes: int
+    dtype: Literal["float32", "uint8", "int8"] = "float32"
+    kind: Literal["logits"] = "logits"
+
+
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """How the numbers are stored, and what storing them so cost, on the test photos.
+
+    `calibration` counts the pictures per class and lighting. `float_accuracy`, `accuracy` and `agreement` (share of
+    photos with the same answer before and after) are shares 0-1 over `n` photos; null where nothing was compared.
+    """
+
+    scheme: Literal["none", "int8"] = "none"
+    calibration: dict[str, dict[str, int]] = field(default_factory=dict)
+    float_accuracy: float | None = None
+    accuracy: float | None = None
+    agreement: float | None = None
+    n: int = 0
+    operators: dict[str, int] = field(default_factory=dict)
+    float_operators: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """From which probability on a species counts as recognised, and what that gave on `n` validation photos of it."""
+
+    threshold: float
+    precision: float
+    recall: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClassMetrics:
+    """Precision, recall and F1 of one class over `n` photos of it."""
+
+    precision: float
+    recall: float
+    f1: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """How well the model does on `n` photos that it never saw; shares 0-1."""
+
+    n: int
+    accuracy: float
+    top3: float
+    macro_f1: float
+    calibration_error: float
+    per_class: dict[str, ClassMetrics]
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where the model came from: enough to make it again."""
+
+    command: str
+    created: str
+    versions: dict[str, str]
+    data: str
+    photos: dict[str, int]
+    """Photos per split."""
+    backbone: str
+    weights: str
+    seed: int
+    left_out: int = 0
+    """Photos that could not be read."""
+    excluded: int = 0
+    """Photos that `--exclude` named."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    parent: dict[str, str] = field(default_factory=dict)
+    """name and sha256 (of manifest.json) of the bundle this one was converted from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """All of `manifest.json`. `files` holds the sha256 of every other file of the bundle."""
+
+    name: str
+    version: str
+    input: InputSpec
+    output: OutputSpec
+    temperature: float
+    quantization: Quantization
+    operating_points: dict[str, dict[str, OperatingPoint]]
+    """By class name, then by lighting (`day`, `night`)."""
+    metrics: dict[str, Metrics]
+    """By lighting; `night` is measured on infrared-grey versions of the test photos."""
+    provenance: Provenance
+    verified: bool
+    files: dict[str, str]
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> str:
+        """The text of `manifest.json`, keys sorted, numbers to six digits."""
+        return json.dumps(_rounded(dataclasses.asdict(self)), indent=1, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Read `manifest.json`.
+
+        Raises:
+            BundleError: not JSON, another schema version, or a field missing, unknown or of the wrong type.
+        """
+        try:
+            raw = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise BundleError(f"manifest.json: expected JSON, found {error}; copy the bundle again") from error
+        version = raw.get("schema_version") if isinstance(raw, dict) else None
+        if version != SCHEMA_VERSION:
+            raise BundleError(f"manifest.json: expected schema_version {SCHEMA_VERSION}, found {version}; "
+                              f"use the edge-watch release that wrote the bundle, or convert it again")
+        try:
+            return cls(**{
+                **raw,
+                "input": InputSpec(**raw["input"]),
+                "output": OutputSpec(**raw["output"]),
+                "quantization": Quantization(**raw["quantization"]),
+                "operating_points": {
+                    name: _each(points, OperatingPoint) for name, points in raw["operating_points"].items()
+                },
+                "metrics": {
+                    lighting: Metrics(**{**found, "per_class": _each(found["per_class"], ClassMetrics)})
+                    for lighting, found in raw["metrics"].items()
+                },
+                "provenance": Provenance(**raw["provenance"]),
+            })
+        except (KeyError, TypeError, AttributeError) as error:
+            raise BundleError(f"manifest.json: expected the fields of schema {SCHEMA_VERSION}, found a difference: "
+                              f"{error}; copy the bundle again") from error
+
+
+def _each(raw: Mapping[str, Mapping[str, Any]], kind: type[T]) -> dict[str, T]:
+    return {key: kind(**values) for key, values in raw.items()}
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(item) for item in value]
+    return value
