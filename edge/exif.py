@@ -6,7 +6,7 @@ import struct
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from models.errors import ImageError
 
@@ -164,5 +164,5 @@ def _taken(fields: dict[int, str]) -> datetime | None:
     try:
         zone = datetime.strptime(fields.get(_OFFSET_TIME_ORIGINAL, ""), "%z").tzinfo
     except ValueError:
-        zone = timezone.utc
+        zone = UTC
     return moment.replace(tzinfo=zone)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, TypedDict
 from urllib.parse import quote
@@ -16,7 +14,6 @@ from models.errors import UsageError
 
 SCHEMA_VERSION = 1
 DEFAULT_PREFIX = "edge-watch"
-HOME_ASSISTANT_STATUS = "homeassistant/status"
 
 # What is sent first; when space runs out, the reverse is what is dropped first.
 ALERT_PRIORITY = 0
@@ -96,8 +93,9 @@ class FrigateObject(TypedDict):
 class Health:
     """How a trap is doing; None for what it cannot know. `next_contact_by`: Unix seconds, UTC.
 
-    `frames` were looked at and `skipped` were not, since the start. `outbox_depth` messages wait; `refused` of them were
-    refused by the broker. `dropped` were deleted for lack of space. `unheard` went to a broker where nobody listened.
+    `frames` were looked at and `skipped` were not, since the start. `outbox_depth` messages wait, `refused` of them
+    because the broker refused them. `dropped` were deleted for lack of space. `unheard` went to a broker where nobody
+    listens.
     """
 
     uptime_s: float
@@ -152,15 +150,13 @@ class Topics:
     def image(self, species: str) -> str:
         return f"{self.alert(species)}/image"
 
-    @property
-    def discovery(self) -> str:
-        return f"homeassistant/device/{home_assistant_id(self.deployment)}/config"
-
 
 def check_prefix(prefix: str) -> str:
     """Return `prefix` if topics may begin with it; UsageError if not."""
     if not prefix or re.search(r"[+#\x00]|^[/$]|/$", prefix):
-        raise UsageError(f"expected a topic prefix like {DEFAULT_PREFIX}, without + or # and no / at its ends: {prefix!r}")
+        raise UsageError(
+            f"expected a topic prefix like {DEFAULT_PREFIX}, no + or # and no / at its ends, got {prefix!r}"
+        )
     return prefix
 
 
@@ -170,12 +166,6 @@ def species_level(species: str) -> str:
         letter if re.fullmatch("[a-z0-9_]", letter) else "".join(f"%{byte:02X}" for byte in letter.encode())
         for letter in species.lower()
     )
-
-
-def home_assistant_id(name: str) -> str:
-    """`name` in Home Assistant's id letters `[a-zA-Z0-9_-]`; a short hash keeps changed names apart."""
-    plain = re.sub("[^a-zA-Z0-9_-]", "_", name)
-    return plain if plain == name else f"{plain}_{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
 def alert_messages(alert: Alert, prefix: str = DEFAULT_PREFIX) -> tuple[Message, ...]:
@@ -273,98 +263,6 @@ def health_message(topics: Topics, health: Health) -> Message:
 
 def status_message(topics: Topics, status: Status) -> Message:
     return Message(topics.status, status.encode(), qos=1, retain=True)
-
-
-def discovery_message(topics: Topics, species: Sequence[str], *, off_delay_s: int, version: str) -> Message:
-    """Home Assistant's device discovery: one retained message announces the trap and all its entities.
-
-    Args:
-        topics: the trap's.
-        species: the targets; each becomes a binary sensor.
-        off_delay_s: how long such a sensor stays on after an alert (the alert interval).
-        version: of edge-watch.
-    """
-    name = home_assistant_id(topics.deployment)
-    components = {
-        **{f"seen_{home_assistant_id(each)}": _seen(topics, each, off_delay_s) for each in species},
-        **_last(topics),
-        **_diagnostics(topics),
-    }
-    payload = {
-        "device": {
-            "identifiers": [f"edge-watch_{name}"],
-            "name": topics.deployment,
-            "manufacturer": "edge-watch",
-            "model": "camera trap",
-            "sw_version": version,
-        },
-        "origin": {"name": "edge-watch", "sw_version": version},
-        # A trap that says `sleeping` matches neither payload, so Home Assistant keeps it as available, which is right.
-        "availability_topic": topics.status,
-        "payload_available": "online",
-        "payload_not_available": "offline",
-        "components": {key: {"unique_id": f"edge-watch_{name}_{key}", **each} for key, each in components.items()},
-    }
-    return Message(topics.discovery, encode(payload), qos=1, retain=True)
-
-
-def _seen(topics: Topics, species: str, off_delay_s: int) -> dict[str, object]:
-    return {
-        "platform": "binary_sensor",
-        "name": species,
-        "state_topic": topics.alert(species),
-        "value_template": "{{ 'ON' }}",
-        "off_delay": max(1, off_delay_s),
-        "device_class": "motion",
-    }
-
-
-def _last(topics: Topics) -> dict[str, dict[str, object]]:
-    alerts = f"{topics.base}/alert/+"
-    return {
-        "last_species": {
-            "platform": "sensor",
-            "name": "Last species",
-            "icon": "mdi:paw",
-            "state_topic": alerts,
-            "value_template": "{{ value_json.species }}",
-            "json_attributes_topic": alerts,
-        },
-        "last_picture": {
-            "platform": "image",
-            "name": "Last picture",
-            "image_topic": f"{alerts}/image",
-            "content_type": "image/jpeg",
-        },
-        "sighting": {
-            "platform": "event",
-            "name": "Sighting",
-            "state_topic": alerts,
-            "event_types": ["sighting"],
-            "value_template": "{{ dict(value_json, event_type='sighting') | tojson }}",
-        },
-    }
-
-
-def _diagnostics(topics: Topics) -> dict[str, dict[str, object]]:
-    measured: Mapping[str, tuple[str, dict[str, object]]] = {
-        "temperature_c": ("Temperature", {"device_class": "temperature", "unit_of_measurement": "°C"}),
-        "disk_free_mb": ("Free disk space", {"device_class": "data_size", "unit_of_measurement": "MB"}),
-        "outbox_depth": ("Waiting messages", {"icon": "mdi:tray-full"}),
-        "inference_ms": ("Inference time", {"device_class": "duration", "unit_of_measurement": "ms"}),
-    }
-    return {
-        key: {
-            "platform": "sensor",
-            "name": name,
-            "state_topic": topics.health,
-            "value_template": f"{{{{ value_json.{key} }}}}",
-            "state_class": "measurement",
-            "entity_category": "diagnostic",
-            **extra,
-        }
-        for key, (name, extra) in measured.items()
-    }
 
 
 def encode(payload: object) -> bytes:

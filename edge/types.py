@@ -63,7 +63,8 @@ class Frame:
     """One picture and when it was taken.
 
     `image`: (height, width, 3) uint8, BGR, as OpenCV and picamera2 deliver it.
-    `timestamp`: timezone-aware. `source`: what it came from, stable between runs (a file's name).
+    `timestamp`: timezone-aware. `index`: its number within `source`, from 0.
+    `source`: what it came from; for files a name that is the same in every run.
     `still`: a single photograph of a series, each taken because something moved; not one of a stream.
     """
 
@@ -101,6 +102,11 @@ class Prediction:
 
     crop: Crop
     probabilities: NDArray[np.float32]
+
+
+Cropped = tuple[Trigger, tuple[Crop, ...]]
+Named = tuple[Trigger, tuple[Prediction, ...]]
+"""One item per frame in every stage: a quiet frame passes with nothing in it, so that a visit can be seen to end."""
 
 
 @dataclass(frozen=True, slots=True)

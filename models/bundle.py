@@ -89,9 +89,7 @@ def write_bundle(
     Raises:
         EdgeWatchError: the folder exists, or cannot be written; nothing is left behind.
     """
-    if path.exists() and not (force and (path / MANIFEST).is_file()):
-        raise EdgeWatchError(f"{path}: expected no such folder, found one; choose another --out or type --force "
-                             f"(which replaces bundles only)")
+    require_free(path, force)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         working = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
@@ -103,6 +101,21 @@ def write_bundle(
         raise EdgeWatchError(f"{path}: cannot be written: {error.strerror}; make room or choose another --out") from error
     finally:
         shutil.rmtree(working, ignore_errors=True)
+
+
+def require_free(path: Path, force: bool = False) -> None:
+    """Check before a long job that a bundle can be written there.
+
+    Raises:
+        EdgeWatchError: the folder exists and is not a bundle to replace, or its parent cannot be written to.
+    """
+    if path.exists() and not (force and (path / MANIFEST).is_file()):
+        raise EdgeWatchError(f"{path}: expected no such folder, found one; choose another --out or type --force "
+                             f"(which replaces bundles only)")
+    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK)):
+        raise EdgeWatchError(f"{path}: cannot be written: {parent} is {'read-only' if parent.is_dir() else 'a file'}; "
+                             f"choose another --out")
 
 
 def _fill(

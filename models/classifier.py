@@ -29,8 +29,10 @@ class Classifier:
 
     def __init__(self, bundle: ModelBundle, threads: int = 1) -> None:
         if bundle.is_float:
-            raise BundleError(f"{bundle.path}: expected a converted bundle, found a float one; "
-                              f"type: convert --quantize int8 {bundle.path}")
+            raise BundleError(
+                f"{bundle.path}: expected a converted bundle, found a float one; "
+                f"type: convert --quantize int8 {bundle.path}"
+            )
         self.bundle = bundle
         self.labels = bundle.labels
         self.interpreter = Interpreter(bundle.model, threads)
@@ -42,8 +44,10 @@ class Classifier:
         expected = (spec.input.size, spec.input.dtype, spec.output.classes, spec.output.dtype)
         found = (network.size, str(network.dtype), network.classes, str(network.output_dtype))
         if expected != found:
-            raise BundleError(f"{self.bundle.model}: expected size, input, classes, output {expected}, found {found}; "
-                              f"convert the model again")
+            raise BundleError(
+                f"{self.bundle.model}: expected size, input, classes, output {expected}, found {found}; "
+                f"convert the model again"
+            )
 
     def _check_golden(self) -> None:
         with np.load(self.bundle.path / GOLDEN) as golden:
@@ -52,8 +56,10 @@ class Classifier:
         exact = self.interpreter.runtime == "ai_edge_litert"
         same = np.array_equal(found, outputs) if exact else np.array_equal(found.argmax(1), outputs.argmax(1))
         if not same:
-            raise BundleError(f"{self.bundle.path}: expected the golden outputs of {version}, found others with "
-                              f"{self.interpreter.runtime} {self.interpreter.version}; convert the model again here")
+            raise BundleError(
+                f"{self.bundle.path}: expected the golden outputs of {version}, found others with "
+                f"{self.interpreter.runtime} {self.interpreter.version}; convert the model again here"
+            )
 
     def logits(
         self,

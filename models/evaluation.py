@@ -134,3 +134,18 @@ def operating_points(
         }
         for index, name in enumerate(names)
     }
+
+
+def calibrate(
+    by_lighting: dict[str, Array], truth: Truth, names: Sequence[str]
+) -> tuple[float, dict[str, dict[str, OperatingPoint]]]:
+    """The temperature, fitted over all lightings together, and with it the operating points.
+
+    Args:
+        by_lighting: `day` and `night`, each the (n, classes) float32 logits of the same validation photos.
+        truth: (n,) class indexes.
+        names: the classes' names, in order.
+    """
+    temperature = fit_temperature(np.concatenate(list(by_lighting.values())), np.tile(truth, len(by_lighting)))
+    probabilities = {lighting: softmax(logits, temperature) for lighting, logits in by_lighting.items()}
+    return temperature, operating_points(probabilities, truth, names)

@@ -31,8 +31,10 @@ def read_image(path: Path, at_least: int | None = None) -> NDArray[np.uint8]:
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise ImageError(f"{path}: expected a picture of at most {MAX_BYTES // 1_000_000} MB, found "
-                             f"{path.stat().st_size // 1_000_000} MB; shrink it or leave it out")
+            raise ImageError(
+                f"{path}: expected a picture of at most {MAX_BYTES // 1_000_000} MB, found "
+                f"{path.stat().st_size // 1_000_000} MB; shrink it or leave it out"
+            )
         data = path.read_bytes()
     except OSError as error:
         raise ImageError(f"{path}: cannot be read: {error.strerror}; check the path and its permissions") from error
@@ -50,10 +52,14 @@ def decode_image(data: bytes, name: str, at_least: int | None = None) -> NDArray
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         if "CV_IO_MAX_IMAGE" in str(error) or "pixels" in str(error):
-            raise ImageError(f"{name}: expected at most 100 megapixels, found more; shrink it or leave it out") from error
+            raise ImageError(
+                f"{name}: expected at most 100 megapixels, found more; shrink it or leave it out"
+            ) from error
         raise ImageError(f"{name}: expected a picture, found damaged data; copy it again or delete it") from error
     if image is None:
-        raise ImageError(f"{name}: expected a picture, found data that is none or is damaged; copy it again or delete it")
+        raise ImageError(
+            f"{name}: expected a picture, found data that is none or is damaged; copy it again or delete it"
+        )
     return image  # type: ignore[return-value]
 
 
@@ -62,7 +68,9 @@ def _reduced_flags(data: bytes, at_least: int) -> int:
     if size is None:
         return cv2.IMREAD_COLOR
     for factor, flag in (
-        (8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2)
+        (8, cv2.IMREAD_REDUCED_COLOR_8),
+        (4, cv2.IMREAD_REDUCED_COLOR_4),
+        (2, cv2.IMREAD_REDUCED_COLOR_2),
     ):
         if min(size) // factor >= at_least:
             return flag

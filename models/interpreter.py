@@ -14,7 +14,7 @@ from models.errors import BundleError, MissingRuntimeError
 _RUNTIMES = ("ai_edge_litert", "tflite_runtime")
 
 
-def _load_runtime() -> tuple[Any, str, str]:
+def load_runtime() -> tuple[Any, str, str]:
     """The interpreter class, the runtime's name and its version."""
     reasons = []
     for package in _RUNTIMES:
@@ -40,14 +40,16 @@ class Interpreter:
     """
 
     def __init__(self, model: Path, threads: int = 1) -> None:
-        kind, self.runtime, self.version = _load_runtime()
+        kind, self.runtime, self.version = load_runtime()
         try:
             self._interpreter = kind(model_path=str(model), num_threads=threads)
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()
-            raise BundleError(f"{model}: {self.runtime} {self.version} refuses it "
-                              f"({reason[-1] if reason else 'no reason given'}); convert the model again") from error
+            raise BundleError(
+                f"{model}: {self.runtime} {self.version} refuses it "
+                f"({reason[-1] if reason else 'no reason given'}); convert the model again"
+            ) from error
         self._input = self._interpreter.get_input_details()[0]
         self._output = self._interpreter.get_output_details()[0]
         shape, dtype = tuple(self._input["shape"]), np.dtype(self._input["dtype"])

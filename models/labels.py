@@ -97,9 +97,7 @@ class LabelMap(Sequence[Label]):
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(FIELDS)
         for index, label in enumerate(self._labels):
-            writer.writerow(
-                (index, label.name, label.display_name, label.scientific_name, label.observation_type)
-            )
+            writer.writerow((index, label.name, label.display_name, label.scientific_name, label.observation_type))
         return out.getvalue()
 
     @classmethod

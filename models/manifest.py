@@ -40,24 +40,6 @@ class OutputSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Quantization:
-    """How the numbers are stored, and what storing them so cost, on the test photos.
-
-    `calibration` counts the pictures per class and lighting. `float_accuracy`, `accuracy` and `agreement` (share of
-    photos with the same answer before and after) are shares 0-1 over `n` photos; null where nothing was compared.
-    """
-
-    scheme: Literal["none", "int8"] = "none"
-    calibration: dict[str, dict[str, int]] = field(default_factory=dict)
-    float_accuracy: float | None = None
-    accuracy: float | None = None
-    agreement: float | None = None
-    n: int = 0
-    operators: dict[str, int] = field(default_factory=dict)
-    float_operators: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class OperatingPoint:
     """From which probability on a species counts as recognised, and what that gave on `n` validation photos of it."""
 
@@ -75,6 +57,36 @@ class ClassMetrics:
     recall: float
     f1: float
     n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What storing the numbers otherwise changed, on the same `n` test photos; shares 0-1.
+
+    `agreement`: of the photos, those with the same answer before and after. `float_per_class` is the parent's, measured
+    again beside the converted model, whose own stands in the manifest's `metrics`.
+    """
+
+    n: int
+    float_accuracy: float
+    accuracy: float
+    agreement: float
+    float_per_class: dict[str, ClassMetrics]
+
+
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """How the numbers are stored, and what storing them so cost.
+
+    `calibration` counts the pictures by class and lighting. `compared` is by lighting, empty where nothing was compared.
+    `operators` counts the network's operators by type; `float_operators` of them touch a float tensor.
+    """
+
+    scheme: Literal["none", "int8"] = "none"
+    calibration: dict[str, dict[str, int]] = field(default_factory=dict)
+    compared: dict[str, Comparison] = field(default_factory=dict)
+    operators: dict[str, int] = field(default_factory=dict)
+    float_operators: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +166,7 @@ class Manifest:
                 **raw,
                 "input": InputSpec(**raw["input"]),
                 "output": OutputSpec(**raw["output"]),
-                "quantization": Quantization(**raw["quantization"]),
+                "quantization": _quantization(raw["quantization"]),
                 "operating_points": {
                     name: _each(points, OperatingPoint) for name, points in raw["operating_points"].items()
                 },
@@ -167,6 +179,14 @@ class Manifest:
         except (KeyError, TypeError, AttributeError) as error:
             raise BundleError(f"manifest.json: expected the fields of schema {SCHEMA_VERSION}, found a difference: "
                               f"{error}; copy the bundle again") from error
+
+
+def _quantization(raw: Mapping[str, Any]) -> Quantization:
+    compared = {
+        lighting: Comparison(**{**found, "float_per_class": _each(found["float_per_class"], ClassMetrics)})
+        for lighting, found in raw["compared"].items()
+    }
+    return Quantization(**{**raw, "compared": compared})
 
 
 def _each(raw: Mapping[str, Mapping[str, Any]], kind: type[T]) -> dict[str, T]:

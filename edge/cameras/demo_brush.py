@@ -55,7 +55,7 @@ def ragged(mask: NDArray[np.uint8], size: tuple[int, int], seed: int) -> Field:
     width, height = size
     small = cv2.resize(mask, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    shift = 1.5 * fur(height, width, 9, 0.4, seed)
+    shift = 0.9 * fur(height, width, 9, 0.4, seed)
     moved = cv2.remap(small, x + shift, y + 0.6 * shift, cv2.INTER_LINEAR)
     return cv2.GaussianBlur(moved, (0, 0), 0.6).astype(np.float32)
 

@@ -26,8 +26,8 @@ _SOFT = 80.0
 class Canvas:
     """What has been shaped so far: the nearest surface wins, softly, so that parts grow together."""
 
-    def __init__(self) -> None:
-        width, height = SIZE
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        height, width = shape
         self.total = np.full((height, width), 1e-9, np.float32)
         self.color = np.zeros((height, width, 3), np.float32)
         self.cover = np.zeros((height, width), np.float32)
@@ -39,6 +39,10 @@ class Canvas:
         self.total[where] += weight
         self.color[where] += weight[..., None] * color
         np.maximum(self.cover[where], cover, out=self.cover[where])
+
+    def height(self) -> Field:
+        """The surface towards the viewer, in units."""
+        return np.log(self.total) / np.float32(_SOFT)
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,1 @@
+"""Float bundle -> full-integer bundle, loaded, run and compared before it is written."""

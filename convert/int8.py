@@ -1,0 +1,124 @@
+"""TensorFlow's part of a conversion: the float model's answers, and its full-integer version."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import EdgeWatchError, MissingRuntimeError
+
+
+@contextlib.contextmanager
+def quiet(debug: bool = False) -> Iterator[None]:
+    """Keep what TensorFlow and its C++ libraries print from the terminal, unless `debug`."""
+    if debug:
+        yield
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    with tempfile.TemporaryFile() as sink, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            os.dup2(sink.fileno(), 1)
+            os.dup2(sink.fileno(), 2)
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for saved, number in zip(kept, (1, 2), strict=True):
+                os.dup2(saved, number)
+                os.close(saved)
+
+
+class FloatModel:
+    """The Keras model of a float bundle.
+
+    Raises:
+        MissingRuntimeError: TensorFlow is not installed.
+        EdgeWatchError: Keras cannot read the file.
+    """
+
+    def __init__(self, path: Path, debug: bool = False) -> None:
+        self._debug = debug
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        with quiet(debug):
+            try:
+                import keras
+                import tensorflow as tf
+            except ImportError as error:
+                raise MissingRuntimeError(f"expected TensorFlow, found none ({error}); "
+                                          f"type: pip install 'edge-watch[train]'") from error
+            self._keras, self._tf = keras, tf
+            # Names of layers count up within a process; the file shall not depend on what ran before.
+            keras.backend.clear_session()
+            try:
+                self._model = keras.saving.load_model(path, compile=False)
+            except (ValueError, TypeError, OSError, KeyError) as error:
+                raise EdgeWatchError(f"{path}: expected a Keras model, found: {_reason(error)}; train it again") from error
+        self.versions = {"tensorflow": str(tf.__version__), "keras": str(keras.__version__)}
+
+    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(n, classes) float32 logits of (n, size, size, 3) uint8 RGB pictures."""
+        found = self._model(images.astype(np.float32), training=False)
+        return np.asarray(found, np.float32)
+
+    def to_int8(self, images: NDArray[np.uint8]) -> bytes:
+        """Convert the model to full integers: int8 weights by channel, raw uint8 RGB in, uint8 logits out.
+
+        Args:
+            images: (n, size, size, 3) uint8 RGB, in this order shown to the network to find the range of each tensor.
+
+        Returns:
+            A .tflite file with a fixed batch of 1.
+
+        Raises:
+            EdgeWatchError: TensorFlow cannot convert the network.
+        """
+        tf = self._tf
+        with quiet(self._debug):
+            converter = tf.lite.TFLiteConverter.from_keras_model(self._fixed(images.shape[1]))
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.representative_dataset = lambda: ([image[np.newaxis].astype(np.float32)] for image in images)
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            # uint8 on both sides is what mediapipe and other readers of standard metadata take.
+            converter.inference_input_type = converter.inference_output_type = tf.uint8
+            try:
+                return bytes(converter.convert())
+            except _conversion_errors(tf) as error:
+                raise EdgeWatchError(f"expected a network that TensorFlow can convert to int8, found: {_reason(error)}; "
+                                     f"choose another --backbone, or see all of it with --debug") from error
+
+    def _fixed(self, size: int) -> Any:
+        """The model for one picture at a time (an open batch leaves SHAPE, STRIDED_SLICE and PACK in the graph)."""
+        keras, tf = self._keras, self._tf
+
+        class RawRange(keras.layers.Layer):  # type: ignore[misc,name-defined]
+            """Says that the input reaches from 0 to 255 whatever the calibration pictures reach: scale 1, exactly."""
+
+            def call(self, image: Any) -> Any:
+                return tf.quantization.fake_quant_with_min_max_args(image, 0.0, 255.0)
+
+        image = keras.Input(batch_shape=(1, size, size, 3), name="image")
+        return keras.Model(image, self._model(RawRange(name="raw")(image)), name="bundle")
+
+
+def _conversion_errors(tf: Any) -> tuple[type[Exception], ...]:
+    from tensorflow.lite.python.convert_phase import ConverterError
+
+    return ConverterError, tf.errors.OpError, ValueError, RuntimeError, TypeError, OSError
+
+
+def _reason(error: Exception) -> str:
+    """The line of a long error that says what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return next((line for line in lines if "error:" in line), lines[0])[:200]

@@ -1,0 +1,60 @@
+"""Load and run a new .tflite file in a child process: a bad file can kill the process that loads it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from models.errors import BundleError, EdgeWatchError
+
+SECONDS = 120
+"""A network that needs longer for one picture is of no use on a device."""
+
+
+def try_out(model: Path) -> None:
+    """Run `python -m convert.trial MODEL`.
+
+    Raises:
+        BundleError: the runtime refuses the file, or dies of it.
+    """
+    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    try:
+        child = subprocess.run([sys.executable, "-m", "convert.trial", str(model)], env=environment, timeout=SECONDS,
+                               capture_output=True, text=True, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise BundleError(f"{model.name}: expected an answer within {SECONDS} s, found none; "
+                          f"choose a smaller --backbone") from error
+    if child.returncode < 0:
+        name = signal.Signals(-child.returncode).name
+        raise BundleError(f"{model.name}: expected the runtime to run it, found that it dies of it ({name}); "
+                          f"choose another --backbone")
+    if child.returncode:
+        said = child.stderr.strip().splitlines()
+        raise BundleError(said[-1].removeprefix("trial: ") if said else f"{model.name}: refused by the runtime")
+
+
+def main(argv: list[str]) -> int:
+    """Run the network on a black and a white picture; 0 if it does."""
+    import numpy as np
+
+    from models.interpreter import Interpreter
+
+    network = Interpreter(Path(argv[1]))
+    for value in (0, 255):
+        found = network.run(np.full((network.size, network.size, 3), value, np.uint8))
+        if not np.isfinite(found).all():
+            raise BundleError(f"{argv[1]}: expected numbers as logits, found {found}; convert the model again")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        code = main(sys.argv)
+    except EdgeWatchError as found:
+        print(f"trial: {found}", file=sys.stderr)
+        code = 1
+    raise SystemExit(code)

@@ -1,0 +1,1 @@
+"""The device: camera -> sightings -> alerts. Never imports TensorFlow."""

@@ -1,0 +1,80 @@
+"""Where frames come from: one thin adapter per kind of camera, chosen by `--source`."""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal, Protocol
+
+from edge.types import Frame
+from models.errors import UsageError
+
+Pace = Literal["full", "real"]
+STALL = timedelta(seconds=10)
+"""A live camera that gives no frame for this long counts as stalled."""
+
+
+class Camera(Protocol):
+    """A source of frames.
+
+    `name`: as shown to people. `live`: frames come when they come, and those nobody waited for are skipped.
+    """
+
+    name: str
+    live: bool
+
+    @property
+    def skipped(self) -> int:
+        """How many frames nobody looked at: a live camera's that came too fast, or files that cannot be read."""
+        ...
+
+    def frames(self, stop: threading.Event) -> Iterator[Frame]:
+        """Yield frames, oldest first, until the source ends or `stop` is set; then release the camera.
+
+        Raises:
+            CameraError: no camera, no frames, or a stall.
+        """
+        ...
+
+
+def default_source() -> str:
+    """`picamera` where picamera2 is installed, else the first USB camera."""
+    return "picamera" if importlib.util.find_spec("picamera2") else "usb:0"
+
+
+def open_camera(source: str, pace: Pace = "full") -> Camera:
+    """The camera for a `--source`.
+
+    Raises:
+        UsageError: nothing that this could be; the message lists what it can be.
+        CameraError: a file that is none or gives no frames.
+    """
+    kind, _, detail = source.partition(":")
+    if source == "demo":
+        from edge.cameras.demo import DemoCamera
+
+        return DemoCamera(pace)
+    if source == "picamera":
+        from edge.cameras.picam import PiCamera
+
+        return PiCamera()
+    if kind == "usb" and detail.isdigit():
+        from edge.cameras.usb import UsbCamera
+
+        return UsbCamera(int(detail))
+    path = Path(source)
+    if path.is_dir():
+        from edge.cameras.photos import PhotoFolder
+
+        return PhotoFolder(path, pace)
+    if path.is_file():
+        from edge.cameras.clip import Clip
+
+        return Clip(path, pace)
+    raise UsageError(
+        f"--source: expected picamera, usb:N, demo, a video file or a folder of photos, found {source!r} "
+        "(no such file or folder); check the path"
+    )

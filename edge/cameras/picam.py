@@ -1,0 +1,72 @@
+"""The Raspberry Pi's camera: the only module that imports picamera2."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.cameras import STALL
+from edge.cameras.newest import Newest
+from edge.types import Frame
+from models.errors import CameraError, MissingRuntimeError
+
+WIDTH, HEIGHT, FRAME_RATE = 1280, 720, 5.0
+
+
+class PiCamera:
+    """A CSI camera by picamera2, 1280 x 720, at most five frames a second."""
+
+    live = True
+    name = "picamera"
+
+    def __init__(self) -> None:
+        self._newest: Newest | None = None
+
+    @property
+    def skipped(self) -> int:
+        """Frames that came while the one before was still being looked at."""
+        return self._newest.skipped if self._newest else 0
+
+    def frames(self, stop: threading.Event) -> Iterator[Frame]:
+        """Yield the newest frames; see `edge.cameras.Camera`."""
+        camera = _open()
+        try:
+            # "RGB888" is picamera2's name for bytes in the order B, G, R.
+            camera.configure(camera.create_video_configuration(main={"size": (WIDTH, HEIGHT), "format": "RGB888"}))
+            camera.start()
+
+            def read() -> NDArray[np.uint8]:
+                # Without `wait` a camera that stopped blocks for ever.
+                try:
+                    return camera.capture_array("main", wait=STALL.total_seconds())  # type: ignore[no-any-return]
+                except (TimeoutError, RuntimeError) as error:
+                    raise CameraError(
+                        f"picamera: expected a frame within {STALL.total_seconds():.0f} s, found "
+                        f"{error or 'none'}; check the ribbon cable and see `edge-doctor`"
+                    ) from error
+
+            self._newest = Newest(read)
+            yield from self._newest.frames(self.name, stop, FRAME_RATE)
+        finally:
+            camera.close()
+
+
+def _open() -> Any:
+    try:
+        from picamera2 import Picamera2
+    except ImportError as error:
+        raise MissingRuntimeError(
+            f"picamera: expected picamera2, found {error}; on a Raspberry Pi type: sudo apt install python3-picamera2, "
+            "and make the environment with: python3 -m venv --system-site-packages"
+        ) from error
+    try:
+        return Picamera2()
+    except (RuntimeError, IndexError) as error:
+        raise CameraError(
+            f"picamera: expected a camera that is free, found {error}; check the ribbon cable, and that "
+            "no other program uses it"
+        ) from error

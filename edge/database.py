@@ -1,0 +1,148 @@
+"""A SQLite file that survives power cuts, full disks and damage; what is in it is up to the tables."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from models.errors import EdgeWatchError
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class OutboxError(EdgeWatchError, OSError):
+    """Something could not be stored or read: a full disk, a read-only one, a file from a newer version."""
+
+
+class Database:
+    """One SQLite file; what `run` has returned from is on the disk, whatever happens to the process or the power.
+
+    One connection behind one lock serves all threads: each holds it for milliseconds, so a connection per thread would
+    gain nothing but two writers that wait for each other inside SQLite.
+
+    Attributes:
+        set_aside: where a damaged file was moved to, if that happened; None otherwise.
+
+    Args:
+        path: the file; made with its folder if it is not there.
+        migrations: one script per schema version, run in order from the file's own (PRAGMA user_version). Never change
+            one that was released: add another.
+        max_bytes: most that the file may hold; None for no limit.
+
+    Raises:
+        OutboxError: the file cannot be opened or written, or is from a newer version.
+    """
+
+    def __init__(self, path: Path, migrations: Sequence[str], max_bytes: int | None = None) -> None:
+        self.path = path
+        self.set_aside: Path | None = None
+        self._migrations = migrations
+        self._max_bytes = max_bytes
+        self._lock = threading.RLock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._db = self._open()
+            except sqlite3.DatabaseError as error:
+                if not _damaged(error):
+                    raise
+                self._begin_anew(error)
+        except OutboxError:
+            raise
+        except (OSError, sqlite3.Error) as error:
+            raise OutboxError(f"cannot open {path}: {error}; expected a folder that can be written to") from error
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in a transaction; if the file turns out to be damaged, run it once more in a new one.
+
+        Raises:
+            OutboxError: it could not be done, and nothing of it was.
+        """
+        with self._lock:
+            try:
+                try:
+                    return self._transact(work)
+                except sqlite3.DatabaseError as error:
+                    if not _damaged(error):
+                        raise
+                    self._db.close()
+                    self._begin_anew(error)
+                    return self._transact(work)
+            except OutboxError:
+                raise
+            except (OSError, sqlite3.Error) as error:
+                raise OutboxError(f"cannot write {self.path}: {error}; is there space left on the disk?") from error
+
+    def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            result = work(self._db)
+            self._db.execute("COMMIT")
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+        return result
+
+    def _open(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA journal_size_limit = 4194304")
+            if self._max_bytes is not None:
+                # A file at its own cap is an ordinary state in which DELETE works; on a full disk it would not.
+                page_size = db.execute("PRAGMA page_size").fetchone()[0]
+                db.execute(f"PRAGMA max_page_count = {max(64, self._max_bytes // page_size)}")
+            self._migrate(db)
+            # Reads each table's root page, so that a damaged file shows now if it can.
+            for (table,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
+                db.execute(f"SELECT * FROM {table} LIMIT 1").fetchone()
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _migrate(self, db: sqlite3.Connection) -> None:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(self._migrations):
+            raise OutboxError(
+                f"{self.path} was written by a newer edge-watch: expected schema {len(self._migrations)} or older,"
+                f" found {version}; install the newer one, or move the file away"
+            )
+        for number, script in enumerate(self._migrations[version:], start=version + 1):
+            db.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
+
+    def _begin_anew(self, error: sqlite3.Error) -> None:
+        """Move a damaged file aside, with the journal that belongs to it, and begin an empty one."""
+        aside = self.path.with_name(f"{self.path.name}.corrupt-{datetime.now():%Y%m%dT%H%M%S.%f}")
+        for suffix in ("", "-wal", "-shm"):
+            part = self.path.with_name(self.path.name + suffix)
+            if part.exists():
+                part.replace(aside.with_name(aside.name + suffix))
+        self._db = self._open()
+        self.set_aside = aside
+        log.warning("%s was damaged (%s): moved to %s, a new one is begun", self.path, error, aside.name)
+
+
+def _damaged(error: sqlite3.Error) -> bool:
+    # By message: Python 3.10 gives these errors no code.
+    return "malformed" in str(error) or "not a database" in str(error)

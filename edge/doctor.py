@@ -1,0 +1,151 @@
+"""`edge-doctor`: is this device ready, and if not, what to type.
+
+edge-doctor
+edge-doctor --source usb:0 --broker mqtt://192.0.2.7:1883
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models import __version__
+from models.errors import EdgeWatchError, run
+
+if TYPE_CHECKING:
+    from edge.settings import Settings
+
+PROGRAM = "edge-doctor"
+Check = Callable[["Settings"], str]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line: the options of `edge-watch` that say what it will use."""
+    made = argparse.ArgumentParser(PROGRAM, description="Check that this device is ready to watch.")
+    add = made.add_argument
+    add("--source", metavar="SOURCE", help="as for edge-watch")
+    add("--model", metavar="BUNDLE", type=Path, help="as for edge-watch")
+    add("--broker", metavar="URL", help="as for edge-watch")
+    add("--credentials", metavar="FILE", type=Path, help="as for edge-watch")
+    add("--prefix", metavar="TOPIC", help="as for edge-watch")
+    add("--deployment", metavar="NAME", help="as for edge-watch")
+    add("--data", metavar="DIR", type=Path, help="as for edge-watch")
+    add("--settings", metavar="FILE", type=Path, help="as for edge-watch")
+    add("--debug", action="store_true", help="show tracebacks")
+    add("--version", action="version", version=f"%(prog)s {__version__}")
+    return made
+
+
+def doctor_main(argv: Sequence[str]) -> int:
+    """Run every check, whatever the others say.
+
+    Returns:
+        0 if all passed, else 1.
+    """
+    options = vars(parser().parse_args(argv))
+    debug, file = options.pop("debug"), options.pop("settings")
+    from edge.settings import read_settings
+
+    settings = read_settings(file, options)
+    failed = 0
+    for name, check in CHECKS:
+        try:
+            print(f"ok    {name}: {check(settings)}", flush=True)
+        except EdgeWatchError as error:
+            if debug:
+                raise
+            failed += 1
+            print(f"FAIL  {name}: {error}", flush=True)
+    print("ready" if not failed else f"not ready: {failed} of {len(CHECKS)} checks failed")
+    return 1 if failed else 0
+
+
+def check_runtime(settings: Settings) -> str:
+    """A TFLite runtime is installed."""
+    from models.interpreter import load_runtime
+
+    _, name, version = load_runtime()
+    return f"{name} {version}"
+
+
+def check_model(settings: Settings) -> str:
+    """Every hash of the bundle fits, and the golden pictures give the golden outputs here."""
+    from models.bundle import ModelBundle
+    from models.classifier import Classifier
+
+    classifier = Classifier(ModelBundle.open(settings.model), settings.threads)
+    started, runs = time.perf_counter(), 10
+    import numpy as np
+
+    picture = np.zeros((720, 1280, 3), np.uint8)
+    for _ in range(runs):
+        classifier.classify(picture)
+    each = (time.perf_counter() - started) / runs * 1000
+    return f"{classifier.bundle.title}, {len(classifier.labels)} classes, hashes and golden outputs fit, {each:.1f} ms a look"
+
+
+def check_camera(settings: Settings) -> str:
+    """The source gives a frame."""
+    from edge.cameras import default_source, open_camera
+
+    camera, stop = open_camera(settings.source or default_source()), threading.Event()
+    frames = camera.frames(stop)
+    try:
+        frame = next(frames)
+    finally:
+        stop.set()
+        _close(frames)
+    height, width = frame.image.shape[:2]
+    return f"{camera.name} gives {width} x {height} pictures"
+
+
+def check_storage(settings: Settings) -> str:
+    """Alerts can be stored."""
+    import shutil
+
+    from edge.outbox import FILE_NAME, Outbox
+
+    with Outbox(settings.data / FILE_NAME) as outbox:
+        waiting = outbox.depth()
+    free = shutil.disk_usage(settings.data).free / 1e9
+    return f"{settings.data} takes alerts, {waiting} messages wait, {free:.1f} GB free"
+
+
+def check_broker(settings: Settings) -> str:
+    """A message goes to the broker and comes back."""
+    from edge.broker import Broker
+    from edge.mqtt import round_trip
+    from edge.payloads import Topics
+
+    broker = Broker.parse(settings.broker, settings.credentials)
+    seconds = round_trip(broker, Topics(settings.deployment, settings.prefix))
+    return f"{broker}, a message there and back in {seconds * 1000:.0f} ms"
+
+
+CHECKS: tuple[tuple[str, Check], ...] = (
+    ("runtime", check_runtime),
+    ("model", check_model),
+    ("camera", check_camera),
+    ("storage", check_storage),
+    ("broker", check_broker),
+)
+
+
+def _close(frames: Iterator[object]) -> None:
+    close = getattr(frames, "close", None)
+    if close is not None:
+        close()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console script `edge-doctor`."""
+    return run(PROGRAM, doctor_main, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,309 @@
+"""One MQTT connection that comes back by itself; the only module that knows paho."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import select
+import socket
+import ssl
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import paho.mqtt.client as paho
+from paho.mqtt import MQTTException
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edge.broker import Broker, BrokerError
+from edge.payloads import Message, Topics
+
+log = logging.getLogger(__name__)
+
+_UNSUPPORTED_PROTOCOL = 0x84
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message as it came; `id` is its user property, empty over MQTT 3.1.1. It is redelivered until `Link.ack`."""
+
+    topic: str
+    payload: bytes
+    id: str
+    mid: int
+    qos: int
+
+
+class Link:
+    """One MQTT connection, driven by the thread that calls it; only `wake` may be called from another.
+
+    It speaks MQTT 5, and 3.1.1 to a broker that refuses 5. Each connection is a new paho client, because an old one
+    would send again what it held in memory: what is sent again is decided by the outbox alone.
+
+    Attributes:
+        acks: confirmations of QoS 1 messages, as (message id, reason code, its name).
+        received: messages of subscriptions.
+        denied: reasons of subscriptions that the broker refused.
+        max_packet: the largest packet in bytes that the broker takes, if it says so.
+
+    Args:
+        broker: where to connect.
+        client_id: the same name for each connection.
+        will: what the broker publishes should this connection end without `disconnect`.
+        session_s: how long the broker keeps messages for this client while it is away; 0 for not at all.
+        keepalive_s: the longest silence before the connection is checked.
+        delays_s: the first and the longest wait before connecting again.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        client_id: str,
+        *,
+        will: Message | None = None,
+        session_s: int = 0,
+        keepalive_s: int = 60,
+        timeout_s: float = 10.0,
+        delays_s: tuple[float, float] = (1.0, 60.0),
+    ) -> None:
+        self.broker = broker
+        self.acks: deque[tuple[int, int, str]] = deque()
+        self.received: deque[Received] = deque()
+        self.denied: deque[str] = deque()
+        self.max_packet: int | None = None
+        self._client_id, self._will, self._session_s = client_id, will, session_s
+        self._keepalive_s, self._timeout_s, self._delays_s = keepalive_s, timeout_s, delays_s
+        self._protocol = paho.MQTTv5
+        self._client: paho.Client | None = None
+        self._answer: ReasonCode | None = None
+        self._lost = ""
+        self._woken, self._waker = socket.socketpair()
+        self._woken.setblocking(False)
+        self._waker.setblocking(False)
+
+    def keep(self, serve: Callable[[], None], stop: threading.Event, last_try: Callable[[], bool]) -> None:
+        """Connect and `serve`, again and again with growing, jittered pauses, until `serve` returns or `stop` is set.
+
+        A broker that is not there is reported once, and once when it is back. When `stop` comes while there is no
+        connection, one more attempt is made if `last_try()`.
+        """
+        delay, said = self._delays_s[0], False
+        while True:
+            started = time.monotonic()
+            try:
+                self.connect()
+                if said:
+                    log.warning("connected to the MQTT broker at %s again", self.broker)
+                said = False
+                serve()
+                return
+            except BrokerError as error:
+                (log.debug if said else log.warning)("%s; trying again until it is there", error)
+                said = True
+            if stop.is_set():
+                return
+            if time.monotonic() - started > self._delays_s[1]:
+                delay = self._delays_s[0]
+            if stop.wait(delay * random.uniform(0.5, 1.0)) and not last_try():
+                return
+            delay = min(2 * delay, self._delays_s[1])
+
+    def connect(self) -> None:
+        """Connect and wait for the broker's answer.
+
+        Raises:
+            BrokerError: nothing answers in time, or the broker refuses.
+        """
+        self._connect()
+        if self._answer is not None and self._answer.value == _UNSUPPORTED_PROTOCOL and self._protocol == paho.MQTTv5:
+            self._protocol = paho.MQTTv311
+            self._connect()
+        if self._answer is None or self._answer.is_failure:
+            raise BrokerError(f"the MQTT broker at {self.broker} refuses: {self._answer}; see --credentials")
+
+    def _connect(self) -> None:
+        self.close()
+        self._answer, self._lost, self.max_packet = None, "", None
+        for queue in (self.acks, self.received, self.denied):
+            queue.clear()
+        client, new = self._new_client(), self._session_s == 0
+        try:
+            if self._protocol == paho.MQTTv5:
+                properties = _properties(PacketTypes.CONNECT)
+                properties.SessionExpiryInterval = self._session_s
+                client.connect(
+                    self.broker.host, self.broker.port, self._keepalive_s, clean_start=new, properties=properties
+                )
+            else:
+                client.connect(self.broker.host, self.broker.port, self._keepalive_s)
+        except (OSError, ValueError, MQTTException) as error:
+            raise BrokerError(f"no MQTT broker answers at {self.broker}: {error}") from error
+        self._client = client
+        deadline = time.monotonic() + self._timeout_s
+        while self._answer is None:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                self.close()
+                raise BrokerError(f"{self.broker} takes connections but does not answer; is it MQTT, and is TLS right?")
+            self.wait(left)
+
+    def _new_client(self) -> paho.Client:
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._client_id,
+            clean_session=None if self._protocol == paho.MQTTv5 else self._session_s == 0,
+            protocol=self._protocol,
+            reconnect_on_failure=False,
+            manual_ack=True,
+        )
+        client.connect_timeout = self._timeout_s
+        if self.broker.tls:
+            client.tls_set_context(ssl.create_default_context())
+        if self.broker.user is not None:
+            client.username_pw_set(self.broker.user, self.broker.password)
+        if self._will:
+            client.will_set(self._will.topic, self._will.payload, self._will.qos, self._will.retain)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = lambda _client, _data, mid, reason, _properties: self.acks.append(
+            (mid, reason.value, str(reason))
+        )
+        client.on_subscribe = lambda _client, _data, _mid, reasons, _properties: self.denied.extend(
+            str(reason) for reason in reasons if reason.is_failure
+        )
+        client.on_message = self._on_message
+        return client
+
+    def _on_connect(
+        self, _client: object, _data: object, _flags: object, reason: ReasonCode, more: Properties | None
+    ) -> None:
+        self._answer = reason
+        self.max_packet = getattr(more, "MaximumPacketSize", None)
+
+    def _on_disconnect(self, _client: object, _data: object, _flags: object, reason: ReasonCode, _more: object) -> None:
+        self._lost = str(reason)
+
+    def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
+        properties = dict(getattr(message.properties, "UserProperty", ()))
+        self.received.append(
+            Received(message.topic, bytes(message.payload), properties.get("id", ""), message.mid, message.qos)
+        )
+
+    def wait(self, seconds: float) -> None:
+        """Serve the connection until something came, `wake` was called or the time is over.
+
+        Raises:
+            BrokerError: the connection is gone.
+        """
+        client = self._client
+        sock = client.socket() if client else None
+        if client is None or sock is None:
+            raise BrokerError(f"the MQTT broker at {self.broker} is gone: {self._lost or 'connection lost'}")
+        # What TLS has decrypted already is not seen by select.
+        if isinstance(sock, ssl.SSLSocket) and sock.pending():
+            seconds = 0.0
+        writers = [sock] if client.want_write() else []
+        readable, writable, _ = select.select([sock, self._woken], writers, [], max(0.0, seconds))
+        if self._woken in readable:
+            self._woken.recv(4096)
+        if sock in readable or (isinstance(sock, ssl.SSLSocket) and sock.pending()):
+            client.loop_read()
+        if sock in writable:
+            client.loop_write()
+        client.loop_misc()
+        if client.socket() is None and not (self._answer and self._answer.is_failure):
+            raise BrokerError(f"the MQTT broker at {self.broker} is gone: {self._lost or 'connection lost'}")
+
+    def wake(self) -> None:
+        """Make `wait` return; from any thread."""
+        # An error means that it is full, so it wakes anyway, or closed, so there is nobody to wake.
+        with contextlib.suppress(OSError):
+            self._waker.send(b"x")
+
+    def publish(self, message: Message) -> int:
+        """Send a message; return its message id, which `acks` names when a QoS 1 message is confirmed."""
+        properties = None
+        if self._protocol == paho.MQTTv5 and message.id:
+            properties = _properties(PacketTypes.PUBLISH)
+            properties.UserProperty = ("id", message.id)
+        info = self._connected().publish(message.topic, message.payload, message.qos, message.retain, properties)
+        if info.rc != paho.MQTT_ERR_SUCCESS:
+            raise BrokerError(f"the MQTT broker at {self.broker} is gone: {paho.error_string(info.rc)}")
+        return info.mid
+
+    def subscribe(self, filters: Sequence[str], qos: int) -> None:
+        self._connected().subscribe([(each, qos) for each in filters])
+
+    def ack(self, received: Received) -> None:
+        """Tell the broker that a message need not come again."""
+        self._connected().ack(received.mid, received.qos)
+
+    def _connected(self) -> paho.Client:
+        if self._client is None:
+            raise BrokerError(f"not connected to the MQTT broker at {self.broker}")
+        return self._client
+
+    def disconnect(self) -> None:
+        """End the connection in order, so that the will is not published."""
+        if self._client is None:
+            return
+        self._client.disconnect()
+        deadline = time.monotonic() + 1.0
+        while self._client.socket() is not None and time.monotonic() < deadline:
+            try:
+                self.wait(0.1)
+            except BrokerError:
+                break
+        self.close()
+
+    def close(self) -> None:
+        """Drop the connection as it is."""
+        client, self._client = self._client, None
+        sock = client.socket() if client else None
+        if sock is not None:
+            sock.close()
+
+    def release(self) -> None:
+        """Drop the connection and everything else that the link holds; it cannot be used any more."""
+        self.close()
+        self._woken.close()
+        self._waker.close()
+
+
+def _properties(kind: int) -> Properties:
+    return Properties(kind)  # type: ignore[no-untyped-call]
+
+
+def round_trip(broker: Broker, topics: Topics, timeout_s: float = 10.0) -> float:
+    """Send a message to oneself through the broker; return the seconds from publishing to receiving.
+
+    Raises:
+        BrokerError: no connection, or the message did not come back in time (an access rule may forbid the topic).
+    """
+    topic, token = f"{topics.base}/check", uuid.uuid4().hex
+    link = Link(broker, f"edge-watch-check-{token[:8]}", timeout_s=timeout_s)
+    try:
+        link.connect()
+        link.subscribe([topic], qos=1)
+        started = time.monotonic()
+        link.publish(Message(topic, token.encode()))
+        refused: list[str] = []
+        while not refused and (left := started + timeout_s - time.monotonic()) > 0:
+            link.wait(left)
+            if any(received.payload == token.encode() for received in link.received):
+                return time.monotonic() - started
+            refused = [*link.denied, *(reason for _, code, reason in link.acks if code >= 0x80)]
+        found = ", ".join(refused) or "no answer in time"
+        raise BrokerError(
+            f"a message on {topic} does not come back from {broker}: {found}; may this user use the topic?"
+        )
+    finally:
+        link.disconnect()
+        link.release()

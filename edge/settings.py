@@ -1,0 +1,131 @@
+"""What can be set, with its default: one TOML file, and the command line over it."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import socket
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from models.bundle import default_bundle
+from models.errors import UsageError
+
+
+def _data_folder() -> Path:
+    # systemd sets STATE_DIRECTORY for a unit with StateDirectory=.
+    state = os.environ.get("STATE_DIRECTORY")
+    return Path(state) if state else Path.home() / ".local/share/edge-watch"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of `edge-watch`; each is a key of the settings file and an option of the command line.
+
+    species: what to alert of; every other species is recorded only.
+    source: picamera, usb:N, demo, a video file or a folder of photos; None: the camera that is there.
+    model: a converted bundle.
+    broker: mqtt://HOST:PORT or mqtts://HOST:PORT.
+    credentials: a file with a line `user` and a line `password` for the broker.
+    prefix: what every MQTT topic begins with.
+    deployment: the trap's name (Camtrap DP deploymentID).
+    latitude, longitude: where it hangs, in degrees; sent with alerts when both are set.
+    data: folder of the SQLite file that holds outbox, events and seen ids.
+    event_gap: a visit is over when the species was not seen for this long; in seconds.
+    alert_interval: at most one alert per species in this time; in seconds.
+    camera_delay: after motion, further motion is ignored for this long; in seconds.
+    threads: of the model; one is fastest on a busy small computer.
+    pace: replay files at full speed or as fast as they were recorded.
+    """
+
+    species: tuple[str, ...] = ()
+    source: str | None = None
+    model: Path = field(default_factory=default_bundle)
+    broker: str = "mqtt://localhost:1883"
+    credentials: Path | None = None
+    prefix: str = "edge-watch"
+    deployment: str = field(default_factory=socket.gethostname)
+    latitude: float | None = None
+    longitude: float | None = None
+    data: Path = field(default_factory=_data_folder)
+    event_gap: timedelta = timedelta(seconds=60)
+    alert_interval: timedelta = timedelta(minutes=10)
+    camera_delay: timedelta = timedelta(0)
+    threads: int = 1
+    pace: Literal["full", "real"] = "full"
+
+    def __post_init__(self) -> None:
+        for name in ("event_gap", "alert_interval", "camera_delay"):
+            if getattr(self, name) < timedelta(0):
+                raise UsageError(f"{name}: expected 0 seconds or more, found {getattr(self, name).total_seconds():g}")
+        if (self.latitude is None) != (self.longitude is None):
+            raise UsageError("expected latitude and longitude, found one of them; give both or neither")
+        for name, most in (("latitude", 90), ("longitude", 180)):
+            value = getattr(self, name)
+            if value is not None and not -most <= value <= most:
+                raise UsageError(f"{name}: expected -{most} to {most} degrees, found {value:g}")
+        if self.threads < 1:
+            raise UsageError(f"threads: expected 1 or more, found {self.threads}")
+        if self.pace not in ("full", "real"):
+            raise UsageError(f"pace: expected full or real, found {self.pace!r}")
+
+
+def read_settings(file: Path | None, options: Mapping[str, Any]) -> Settings:
+    """The settings file, with the command line's options (those that are not None) over it.
+
+    Raises:
+        UsageError: no such file, not TOML, an unknown key (with near matches) or a value of the wrong kind.
+    """
+    found = _read_toml(file) if file else {}
+    found |= {name: value for name, value in options.items() if value is not None}
+    return Settings(**{name: _convert(name, value) for name, value in found.items()})
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        found = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"--settings {file}: expected a file that can be read, found {error}; check the path"
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"--settings {file}: expected TOML, found {error}; put text in quotes") from error
+    known = [setting.name for setting in dataclasses.fields(Settings)]
+    for key in found:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
+            raise UsageError(f"--settings {file}: unknown key {key!r}; {hint}")
+    return found
+
+
+_TEXTS = ("source", "broker", "prefix", "deployment", "pace")
+_PATHS = ("model", "credentials", "data")
+_SECONDS = ("event_gap", "alert_interval", "camera_delay")
+
+
+def _convert(name: str, value: Any) -> Any:
+    """A value as TOML or argparse gives it, as the setting's type.
+
+    Raises:
+        UsageError: a value of another kind.
+    """
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if name == "species":
+        listed = value.split(",") if isinstance(value, str) else value
+        if isinstance(listed, (list, tuple)) and all(isinstance(item, str) for item in listed):
+            return tuple(item.strip() for item in listed if item.strip())
+    elif name in _TEXTS and isinstance(value, str):
+        return value
+    elif name in _PATHS and isinstance(value, (str, Path)):
+        return Path(value).expanduser()
+    elif name in _SECONDS and number:
+        return timedelta(seconds=value)
+    elif (name == "threads" and number and value == int(value)) or (name in ("latitude", "longitude") and number):
+        return value
+    raise UsageError(f"{name}: found a value of the wrong kind: {value!r}; see `edge-watch --help`")

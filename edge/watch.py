@@ -1,0 +1,55 @@
+"""The daemon: frames -> triggers -> crops -> predictions -> sightings -> alerts, and each alert to the outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Protocol
+
+from edge.alerts import alerts
+from edge.crops import crops
+from edge.motion import triggers
+from edge.predictions import Classify, predictions
+from edge.settings import Settings
+from edge.sightings import SightingSettings, sightings
+from edge.types import Alert, Deployment, Frame, Sighting
+from models.bundle import ModelBundle
+from models.labels import LabelMap
+
+
+class Classifier(Classify, Protocol):
+    """`models.classifier.Classifier`, as much of it as is needed here."""
+
+    labels: LabelMap
+    bundle: ModelBundle
+
+
+def watch(
+    frames: Iterable[Frame],
+    classifier: Classifier,
+    settings: Settings,
+    record: Callable[[Iterable[Sighting]], Iterator[Sighting]],
+    tell: Callable[[Alert], None],
+    resumed: Iterable[Sighting] = (),
+    last: Mapping[str, datetime] | None = None,
+) -> None:
+    """The path from frame to alert.
+
+    Args:
+        frames: of one camera; when they end, open visits are ended and told.
+        classifier: knows the species; `settings.species` are names it knows.
+        settings: what to alert of, and the times.
+        record: sees every sighting on its way to the alerts.
+        tell: takes each alert.
+        resumed: visits of before a restart that may still go on.
+        last: per species the event time of its last alert before a restart.
+    """
+    points = classifier.bundle.manifest.operating_points
+    deployment = Deployment(settings.deployment, settings.latitude, settings.longitude)
+    moved = triggers(frames, camera_delay=settings.camera_delay)
+    cropped = crops(moved)
+    named = predictions(cropped, classifier)
+    sighted = sightings(named, classifier.labels, points, SightingSettings(settings.event_gap), resumed)
+    recorded = record(sighted)
+    for alert in alerts(recorded, settings.species, settings.alert_interval, deployment, classifier.bundle.title, last):
+        tell(alert)

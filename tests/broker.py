@@ -1,0 +1,101 @@
+"""A real mosquitto on a free loopback port, for tests that start, stop and kill it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+_PATHS = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+
+
+def mosquitto_binary() -> str:
+    """The path of mosquitto; skips the test without it, or fails where CI promises it."""
+    binary = shutil.which("mosquitto", path=_PATHS)
+    if binary is None and os.environ.get("CI") == "true":
+        pytest.fail("mosquitto is not installed, and CI=true promises it")
+    if binary is None:
+        pytest.skip("mosquitto is not installed")
+    return binary
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Return when something listens; fail if the process ends before or 20 s pass."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            pytest.fail(f"the broker ended with {process.returncode}")
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=1):
+                return
+        except OSError:
+            time.sleep(0.02)
+    pytest.fail("the broker does not listen")
+
+
+class Mosquitto:
+    """A broker of a test's own; its log is in `folder`.
+
+    Args:
+        folder: for its configuration, log and, if the configuration asks for it, its database.
+        config: lines of mosquitto.conf, besides the listener.
+    """
+
+    def __init__(self, folder: Path, config: str = "allow_anonymous true") -> None:
+        self.folder, self.config, self.port = folder, config, free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"mqtt://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "mosquitto.log").read_text()
+
+    def start(self) -> Mosquitto:
+        binary = mosquitto_binary()
+        config = self.folder / "mosquitto.conf"
+        # As root, mosquitto would become another user who may not write here.
+        config.write_text(f"listener {self.port} 127.0.0.1\nuser root\nlog_type all\n{self.config}\n")
+        with (self.folder / "mosquitto.log").open("ab") as log:
+            self._process = subprocess.Popen([binary, "-c", str(config)], stdout=log, stderr=log, cwd=self.folder)
+        wait_for_port(self.port, self._process)
+        return self
+
+    def stop(self) -> None:
+        """End it in order."""
+        self._end(kill=False)
+
+    def kill(self) -> None:
+        """End it as a power cut does."""
+        self._end(kill=True)
+
+    def reload(self) -> None:
+        """Read configuration and access rules again."""
+        assert self._process is not None
+        self._process.send_signal(1)
+
+    def _end(self, kill: bool) -> None:
+        if self._process is not None:
+            self._process.kill() if kill else self._process.terminate()
+            self._process.wait(timeout=20)
+            self._process = None
+
+    def __enter__(self) -> Mosquitto:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()

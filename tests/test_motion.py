@@ -1,0 +1,108 @@
+"""frames -> triggers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.motion import triggers
+from edge.types import WHOLE, BBox, Frame
+
+MakeFrame = Callable[..., Frame]
+
+
+def scene(seed: int = 1, height: int = 360, width: int = 640) -> np.ndarray:
+    """A forest floor of sorts: smooth, coloured, with a little noise."""
+    random = np.random.default_rng(seed)
+    coarse = random.integers(60, 160, (height // 20, width // 20, 3), dtype=np.uint8)
+    coarse[..., 1] = np.minimum(coarse[..., 1].astype(int) + 60, 255)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def with_square(image: np.ndarray, left: int, top: int, side: int) -> np.ndarray:
+    image = image.copy()
+    image[top : top + side, left : left + side] = (20, 20, 230)
+    return image
+
+
+def stream(make_frame: MakeFrame, pictures: list[np.ndarray]) -> list[Frame]:
+    return [make_frame(number / 5, picture) for number, picture in enumerate(pictures)]
+
+
+def test_quiet_frames_pass_through_without_regions(make_frame: MakeFrame) -> None:
+    frames = stream(make_frame, [scene()] * 30)
+    found = list(triggers(frames))
+    assert [trigger.frame for trigger in found] == frames
+    assert all(trigger.regions == () for trigger in found)
+
+
+def test_moving_square_is_boxed_where_it_is(make_frame: MakeFrame) -> None:
+    pictures = [scene()] * 20 + [with_square(scene(), 100 + 12 * step, 150, 60) for step in range(10)]
+    last = list(triggers(stream(make_frame, pictures)))[-1]
+    box = BBox((100 + 12 * 9) / 640, 150 / 360, 60 / 640, 60 / 360)
+    assert last.regions
+    assert last.regions[0].intersection(box) / box.area > 0.95
+    assert last.regions[0].area < 4 * box.area
+
+
+def test_two_animals_give_two_regions_largest_first(make_frame: MakeFrame) -> None:
+    moved = [with_square(with_square(scene(), 50 + 10 * step, 200, 40), 400 + 10 * step, 100, 90) for step in range(6)]
+    regions = list(triggers(stream(make_frame, [scene()] * 20 + moved)))[-1].regions
+    assert len(regions) == 2
+    assert regions[0].center[0] > 0.5 > regions[1].center[0]
+
+
+def test_sudden_change_of_light_is_no_motion(make_frame: MakeFrame) -> None:
+    dark = (scene() * 0.4).astype(np.uint8)
+    found = list(triggers(stream(make_frame, [scene()] * 20 + [dark] * 20)))
+    assert [trigger.regions for trigger in found] == [()] * 40
+
+
+def test_motion_after_a_change_of_light_is_seen_again(make_frame: MakeFrame) -> None:
+    dark = (scene() * 0.4).astype(np.uint8)
+    pictures = [scene()] * 20 + [dark] * 20 + [with_square(dark, 100 + 12 * step, 150, 60) for step in range(6)]
+    assert list(triggers(stream(make_frame, pictures)))[-1].regions
+
+
+def test_nothing_is_reported_while_the_background_is_learned(make_frame: MakeFrame) -> None:
+    pictures = [with_square(scene(), 20 * step, 150, 60) for step in range(20)]
+    found = list(triggers(stream(make_frame, pictures)))
+    assert all(trigger.regions == () for trigger in found[:10])
+    assert any(trigger.regions for trigger in found[10:])
+
+
+def test_camera_delay_ignores_motion_after_a_trigger(make_frame: MakeFrame) -> None:
+    pictures = [scene()] * 15 + [with_square(scene(), 20 * step, 150, 60) for step in range(25)]
+    seconds = [
+        number / 5
+        for number, trigger in enumerate(triggers(stream(make_frame, pictures), camera_delay=timedelta(seconds=2)))
+        if trigger.regions
+    ]
+    assert len(seconds) >= 2
+    assert min(later - sooner for sooner, later in zip(seconds, seconds[1:], strict=False)) >= 2
+
+
+def test_a_still_is_a_trigger_as_a_whole(make_frame: MakeFrame) -> None:
+    [trigger] = triggers([make_frame(0, scene(), still=True)])
+    assert trigger.regions == (WHOLE,)
+
+
+@pytest.mark.parametrize(
+    ("picture", "lighting"),
+    [
+        (scene(), "day"),
+        (cv2.cvtColor(cv2.cvtColor(scene(), cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR), "night"),
+    ],
+)
+def test_grey_pictures_are_night(make_frame: MakeFrame, picture: np.ndarray, lighting: str) -> None:
+    [trigger] = triggers([make_frame(0, picture)])
+    assert trigger.lighting == lighting
+
+
+def test_a_change_of_picture_size_starts_anew(make_frame: MakeFrame) -> None:
+    frames = stream(make_frame, [scene()] * 20 + [scene(height=720, width=1280)] * 20)
+    assert all(trigger.regions == () for trigger in triggers(frames))

@@ -1,0 +1,218 @@
+"""predictions -> sightings -> alerts."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.alerts import alerts
+from edge.sightings import SightingSettings, sightings, uuid7
+from edge.types import WHOLE, BBox, Crop, Deployment, Frame, Named, Prediction, Sighting, Trigger
+from models.labels import Label, LabelMap
+from models.manifest import OperatingPoint
+from tests.conftest import START
+
+NAMES = ("blank", "leopard", "person", "tiger")
+LABELS = LabelMap(Label.from_name(name, {"tiger": "Panthera tigris"}) for name in NAMES)
+POINTS = {name: {"day": OperatingPoint(0.8, 1, 1, 9), "night": OperatingPoint(0.6, 1, 1, 9)} for name in NAMES}
+GAP = SightingSettings(event_gap=timedelta(seconds=15))
+HERE, THERE = BBox(0.1, 0.1, 0.2, 0.2), BBox(0.7, 0.7, 0.2, 0.2)
+MakeFrame = Callable[..., Frame]
+
+
+def look(frame: Frame, *seen: tuple[str, float] | tuple[str, float, BBox], lighting: str = "day") -> Named:
+    """One frame in which crops show species with a probability; the rest is spread over the others."""
+    trigger = Trigger(frame, tuple(HERE for _ in seen), lighting)  # type: ignore[arg-type]
+    predictions = []
+    for name, probability, *box in seen:
+        values = np.full(len(NAMES), (1 - probability) / (len(NAMES) - 1), np.float32)
+        values[NAMES.index(name)] = probability
+        predictions.append(Prediction(Crop(trigger, box[0] if box else HERE), values))
+    return trigger, tuple(predictions)
+
+
+def told(named: list[Named], **more: object) -> list[tuple[str, str]]:
+    return [(sighting.type, sighting.species) for sighting in sightings(named, LABELS, POINTS, GAP, **more)]  # type: ignore[arg-type]
+
+
+def test_one_visit_is_new_once_and_ends_after_the_gap(make_frame: MakeFrame) -> None:
+    named = [look(make_frame(second / 5), ("tiger", 0.95)) for second in range(20)]
+    named += [look(make_frame(4 + second)) for second in range(20)]
+    assert told(named) == [("new", "tiger"), ("end", "tiger")]
+    end = list(sightings(named, LABELS, POINTS, GAP))[-1]
+    assert (end.event_start, end.event_end) == (START, START + timedelta(seconds=3.8))
+    assert end.frames == 20
+    assert end.scientific_name == "Panthera tigris"
+
+
+def test_visit_ends_as_soon_as_the_gap_is_over_not_when_the_next_animal_comes(make_frame: MakeFrame) -> None:
+    named = [look(make_frame(second / 5), ("tiger", 0.95)) for second in range(5)]
+    named += [look(make_frame(second)) for second in range(1, 60)]
+    seen: list[int] = []
+
+    def counted() -> object:
+        for item in named:
+            seen.append(1)
+            yield item
+
+    stream = sightings(counted(), LABELS, POINTS, GAP)  # type: ignore[arg-type]
+    assert next(stream).type == "new"
+    assert next(stream).type == "end"
+    assert len(seen) == 5 + 16  # 15 s after the last look, at one frame a second
+
+
+def test_two_visits_further_apart_than_the_gap_are_two(make_frame: MakeFrame) -> None:
+    named = [look(make_frame(second / 5), ("tiger", 0.95)) for second in range(5)]
+    named += [look(make_frame(20 + second / 5), ("tiger", 0.95)) for second in range(5)]
+    found = [sighting for sighting in sightings(named, LABELS, POINTS, GAP) if sighting.type == "new"]
+    assert len({sighting.id for sighting in found}) == len(found) == 2
+
+
+def test_a_pause_shorter_than_the_gap_is_the_same_visit(make_frame: MakeFrame) -> None:
+    named = [look(make_frame(second / 5), ("tiger", 0.95)) for second in range(5)]
+    named += [look(make_frame(10 + second / 5), ("tiger", 0.95)) for second in range(5)]
+    assert [kind for kind, _ in told(named) if kind != "update"] == ["new", "end"]
+
+
+def test_source_that_ends_flushes_the_open_visit(make_frame: MakeFrame) -> None:
+    assert told([look(make_frame(second / 5), ("tiger", 0.95)) for second in range(3)])[-1] == ("end", "tiger")
+
+
+def test_two_looks_are_too_few_and_three_are_enough(make_frame: MakeFrame) -> None:
+    looks = [look(make_frame(second / 5), ("tiger", 0.95)) for second in range(3)]
+    assert told(looks[:2]) == []
+    assert told(looks) == [("new", "tiger"), ("end", "tiger")]
+
+
+def test_one_look_at_a_still_is_enough(make_frame: MakeFrame) -> None:
+    named = [look(make_frame(0, still=True), ("tiger", 0.95, WHOLE))]
+    assert told(named) == [("new", "tiger"), ("end", "tiger")]
+
+
+def test_one_doubtful_frame_among_sure_ones_begins_no_second_visit(make_frame: MakeFrame) -> None:
+    named = [look(make_frame(second / 5), ("leopard" if second == 5 else "tiger", 0.99)) for second in range(10)]
+    assert told(named) == [("new", "tiger"), ("end", "tiger")]
+
+
+def test_two_animals_in_two_places_are_two_visits(make_frame: MakeFrame) -> None:
+    named = [look(make_frame(s / 5), ("tiger", 0.95, HERE), ("leopard", 0.95, THERE)) for s in range(5)]
+    assert sorted(told(named)) == [("end", "leopard"), ("end", "tiger"), ("new", "leopard"), ("new", "tiger")]
+
+
+def test_blank_is_never_seen(make_frame: MakeFrame) -> None:
+    assert told([look(make_frame(second / 5), ("blank", 0.99)) for second in range(10)]) == []
+
+
+@pytest.mark.parametrize(("lighting", "expected"), [("day", []), ("night", [("new", "tiger"), ("end", "tiger")])])
+def test_each_light_has_its_own_operating_point(
+    make_frame: MakeFrame, lighting: str, expected: list[tuple[str, str]]
+) -> None:
+    assert told([look(make_frame(s / 5), ("tiger", 0.7), lighting=lighting) for s in range(5)]) == expected
+
+
+def test_picture_of_a_person_is_never_kept(make_frame: MakeFrame) -> None:
+    named = [look(make_frame(second / 5), ("person", 0.95)) for second in range(5)]
+    new = next(sightings(named, LABELS, POINTS, GAP))
+    assert (new.species, new.observation_type, new.image) == ("person", "human", None)
+
+
+def test_new_sighting_carries_the_picture(make_frame: MakeFrame) -> None:
+    new = next(sightings([look(make_frame(s / 5), ("tiger", 0.95)) for s in range(5)], LABELS, POINTS, GAP))
+    assert new.image is not None
+    assert new.image.startswith(b"\xff\xd8")
+
+
+def test_long_visit_is_updated_every_ten_seconds(make_frame: MakeFrame) -> None:
+    named = [look(make_frame(second / 5), ("tiger", 0.95)) for second in range(126)]
+    assert [kind for kind, _ in told(named)] == ["new", "update", "update", "end"]
+
+
+def test_replay_gives_the_same_ids_and_live_ids_are_sorted_by_time(make_frame: MakeFrame) -> None:
+    named = [look(make_frame(second / 5), ("tiger", 0.95)) for second in range(5)]
+    first, again = (next(sightings(named, LABELS, POINTS, GAP)).id for _ in range(2))
+    assert first == again
+    live = [look(make_frame(second / 5, replay=False), ("tiger", 0.95)) for second in range(5)]
+    new = uuid.UUID(next(sightings(live, LABELS, POINTS, GAP)).id)
+    assert (new.version, new.variant) == (7, uuid.RFC_4122)
+
+
+def test_uuid7_holds_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time_ns", lambda: 0x0123456789AB * 1_000_000)
+    made = uuid.UUID(uuid7())
+    assert (made.int >> 80, made.version, made.variant) == (0x0123456789AB, 7, uuid.RFC_4122)
+
+
+def resumed(make_frame: MakeFrame, ended: bool) -> Sighting:
+    named = [look(make_frame(second / 5), ("tiger", 0.95)) for second in range(5)]
+    found = list(sightings(named, LABELS, POINTS, GAP))
+    return found[-1] if ended else found[0]
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_visit_that_goes_on_after_a_restart_keeps_its_id_and_is_not_new(make_frame: MakeFrame, ended: bool) -> None:
+    before = resumed(make_frame, ended)
+    named = [look(make_frame(8 + second / 5), ("tiger", 0.95)) for second in range(5)]
+    found = list(sightings(named, LABELS, POINTS, GAP, [before]))
+    assert [(sighting.type, sighting.id) for sighting in found] == [("end", before.id)]
+    assert found[0].event_start == before.event_start
+
+
+def test_visit_that_was_open_at_a_crash_and_does_not_go_on_is_ended_once(make_frame: MakeFrame) -> None:
+    quiet = [look(make_frame(second)) for second in range(5, 60)]
+    assert told(quiet, resumed=[resumed(make_frame, False)]) == [("end", "tiger")]
+    assert told(quiet, resumed=[resumed(make_frame, True)]) == []
+
+
+def alerted(
+    found: list[Sighting], targets: tuple[str, ...] = ("tiger",), interval: float = 0, **more: object
+) -> list[str]:
+    made = alerts(found, targets, timedelta(seconds=interval), Deployment("oak"), "wildlife 1", **more)  # type: ignore[arg-type]
+    return [alert.sighting.id for alert in made]
+
+
+def test_only_targets_alert_and_each_visit_once(make_frame: MakeFrame) -> None:
+    named = [look(make_frame(s / 5), ("tiger", 0.95, HERE), ("leopard", 0.95, THERE)) for s in range(100)]
+    found = list(sightings(named, LABELS, POINTS, GAP))
+    tiger = next(sighting.id for sighting in found if sighting.species == "tiger")
+    assert alerted(found) == [tiger]
+    assert alerted(found, targets=()) == []
+
+
+def test_alert_interval_is_measured_in_event_time_and_survives_a_restart(make_frame: MakeFrame) -> None:
+    new = resumed(make_frame, False)
+    later = [dataclasses.replace(new, id=str(s), event_start=START + timedelta(seconds=s)) for s in (0, 30, 70)]
+    assert alerted(later, interval=60) == ["0", "70"]
+    assert alerted(later, interval=60, last={"tiger": START - timedelta(seconds=30)}) == ["30"]
+
+
+moment = st.tuples(
+    st.floats(0.05, 40), st.sampled_from(["tiger", "leopard", "blank", "person"]), st.floats(0.3, 1.0), st.booleans()
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(moment, max_size=60))
+def test_any_stream_keeps_the_promises(moments: list[tuple[float, str, float, bool]]) -> None:
+    image = np.zeros((32, 32, 3), np.uint8)
+    second, named = 0.0, []
+    for index, (step, species, probability, quiet) in enumerate(moments):
+        second += step
+        frame = Frame(image, START + timedelta(seconds=second), index, "any", replay=True)
+        named.append(look(frame) if quiet else look(frame, (species, probability)))
+    found = list(sightings(named, LABELS, POINTS, GAP))
+    for id_ in {sighting.id for sighting in found}:
+        own = [sighting for sighting in found if sighting.id == id_]
+        assert [own[0].type, own[-1].type] == ["new", "end"]
+        assert {sighting.type for sighting in own[1:-1]} <= {"update"}
+        assert all(sighting.event_start <= sighting.last_seen for sighting in own)
+        assert own[-1].event_end is not None
+        assert own[-1].event_start <= own[-1].event_end
+    assert all(sighting.species != "blank" for sighting in found)
+    assert len(alerted(found)) == sum(sighting.type == "new" and sighting.species == "tiger" for sighting in found)

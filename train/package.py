@@ -1,0 +1,164 @@
+"""From a trained classifier to a float bundle: what it is worth, what `convert` needs, and where it came from."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import platform
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from models.evaluation import calibrate, measure, softmax
+from models.labels import LabelMap
+from models.manifest import (
+    LIGHTINGS,
+    InputSpec,
+    Lighting,
+    Manifest,
+    Metrics,
+    OperatingPoint,
+    OutputSpec,
+    Provenance,
+    Quantization,
+)
+from models.preprocess import infrared, is_infrared
+from train.fit import logits
+from train.report import Counts, confusion
+
+GREY_SHARE = 0.3
+"""Share of the calibration pictures that are infrared-grey: their activations reach elsewhere than colour's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was measured on the validation and test photos; mappings are by lighting."""
+
+    temperature: float
+    points: dict[str, dict[str, OperatingPoint]]
+    metrics: dict[str, Metrics]
+    confusions: dict[str, Counts]
+
+
+def in_light(pixels: NDArray[np.uint8], lighting: Lighting) -> NDArray[np.uint8]:
+    """The same (n, size, size, 3) uint8 RGB pictures by day (as they are) or by night (infrared-grey)."""
+    return pixels if lighting == "day" else np.stack([infrared(picture) for picture in pixels])
+
+
+def find_out(
+    model: keras.Model,
+    pixels: NDArray[np.uint8],
+    truth: NDArray[np.int64],
+    sides: dict[str, NDArray[np.int64]],
+    names: Sequence[str],
+) -> Findings:
+    """Temperature and operating points from the validation photos, metrics from the test photos.
+
+    The temperature is fitted on the validation photos by day and in grey together: the daemon applies one for both.
+
+    Args:
+        model: the classifier.
+        pixels: (n, size, size, 3) uint8 RGB.
+        truth: (n,) class indexes.
+        sides: rows of `val` and `test`.
+        names: the classes' names, in order.
+    """
+    val, test = truth[sides["val"]], truth[sides["test"]]
+    raw = {
+        side: {lighting: logits(model, in_light(pixels[sides[side]], lighting)) for lighting in LIGHTINGS}
+        for side in ("val", "test")
+    }
+    temperature, points = calibrate(raw["val"], val, names)
+    shares = {lighting: softmax(found, temperature) for lighting, found in raw["test"].items()}
+    return Findings(
+        temperature=temperature,
+        points=points,
+        metrics={key: measure(found, test, names) for key, found in shares.items()},
+        confusions={key: confusion(found.argmax(1), test, len(names)) for key, found in shares.items()},
+    )
+
+
+def calibration(
+    pixels: NDArray[np.uint8], truth: NDArray[np.int64], train: NDArray[np.int64], names: Sequence[str],
+    total: int, seed: int,
+) -> tuple[bytes, dict[str, dict[str, int]]]:
+    """Class-balanced training pictures for `convert`, a share of them in infrared-grey.
+
+    Returns:
+        The content of `calibration.npz` (`images` (n, size, size, 3) uint8 RGB, `labels` (n,) int64, `lighting` (n,)
+        `day` or `night`) and its counts per class and lighting.
+    """
+    draw = random.Random(seed)
+    each = -(-total // len(names))
+    images, labels, lighting = [], [], []
+    counts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(LIGHTINGS, 0))
+    for index, name in enumerate(names):
+        rows = [int(row) for row in train if truth[row] == index]
+        for place, row in enumerate(draw.sample(rows, min(each, len(rows)))):
+            picture = np.asarray(pixels[row])
+            turned = place < round(GREY_SHARE * each)
+            images.append(infrared(picture) if turned else picture)
+            light: Lighting = "night" if turned or is_infrared(picture) else "day"
+            labels.append(index)
+            lighting.append(light)
+            counts[name][light] += 1
+    content = _npz(images=np.stack(images), labels=np.array(labels, np.int64), lighting=np.array(lighting))
+    return content, dict(counts)
+
+
+def golden(model: keras.Model, size: int) -> bytes:
+    """The content of `golden.npz`: two drawn pictures (nobody's photo), one in colour and one grey, and their logits."""
+    generator = np.random.default_rng(0)
+    across = np.linspace(0, 1, size)
+    waves = np.zeros((size, size, 3))
+    for strength in (90, 50, 30, 20):
+        along, down, phase = generator.uniform(-8, 8, 3), generator.uniform(-8, 8, 3), generator.uniform(0, 6.3, 3)
+        waves += strength * np.sin(2 * np.pi * (across[:, None, None] * down + across[None, :, None] * along) + phase)
+    colour = np.clip(waves + 120 + generator.normal(0, 10, waves.shape), 0, 255).astype(np.uint8)
+    inputs = np.stack([colour, infrared(colour)])
+    return _npz(inputs=inputs, outputs=logits(model, inputs), runtime=np.array(f"keras {keras.__version__}"))
+
+
+def _npz(**arrays: NDArray[Any]) -> bytes:
+    out = io.BytesIO()
+    np.savez_compressed(out, **arrays)  # type: ignore[arg-type]
+    return out.getvalue()
+
+
+def manifest(
+    name: str, number: str, size: int, labels: LabelMap, findings: Findings,
+    counts: dict[str, dict[str, int]], provenance: Provenance,
+) -> Manifest:
+    """The manifest of a float bundle; `files` is filled in when it is written."""
+    return Manifest(
+        name=name, version=number, input=InputSpec(size), output=OutputSpec(len(labels)),
+        temperature=findings.temperature, quantization=Quantization(calibration=counts),
+        operating_points=findings.points, metrics=findings.metrics, provenance=provenance, verified=True, files={},
+    )
+
+
+def versions() -> dict[str, str]:
+    """The versions that the result depends on."""
+    modules = {"tensorflow": tf, "keras": keras, "numpy": np, "opencv": cv2}
+    return {"python": platform.python_version()} | {key: module.__version__ for key, module in modules.items()}
+
+
+def now() -> str:
+    """The time, to the second, with its zone."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def save_keras(model: keras.Model, folder: Path) -> Path:
+    """Write `model.keras` into a folder."""
+    path = folder / "model.keras"
+    model.save(path)
+    return path

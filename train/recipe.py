@@ -1,0 +1,48 @@
+"""How a model is trained: every number that the result depends on, with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Unfreeze = int | Literal["all"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """The settings of one training; all of them stand in the bundle's provenance.
+
+    Expected of the defaults on 1,500 wildlife photos of 20 classes, MobileNetV2 with ImageNet weights: at least 97 % of
+    the test photos right by day (a linear classifier on frozen features: 95.9 %).
+    """
+
+    backbone: str = "mobilenet_v2"
+    weights: str = "imagenet"
+    """`imagenet` (downloaded), `none` (random) or a `.weights.h5` file."""
+    size: int = 224
+    """Pixels a side of the network's input."""
+    unfreeze: Unfreeze = "all"
+    """How many of the backbone's last layers are fine-tuned."""
+    epochs: int = 12
+    """Passes of fine-tuning; on two CPU cores one over 1,500 photos takes about 80 s with MobileNetV2."""
+    head_epochs: int = 5
+    """Passes with a frozen backbone first: a random head would send random gradients into pretrained layers."""
+    patience: int = 5
+    """Epochs without a better validation loss after which training stops."""
+    batch: int = 32
+    head_rate: float = 2e-3
+    fine_rate: float = 2e-4
+    """Peak of the cosine; ten times less than the head's, or the pretrained features are lost in the first epoch."""
+    dropout: float = 0.2
+    label_smoothing: float = 0.1
+    """Some labels are wrong at their source; the temperature puts the confidence right again afterwards."""
+    imbalance: float = 0.5
+    """Class weights are (mean count / count) to this power: 0 trusts the counts, 1 makes all classes equal."""
+    infrared: float = 0.25
+    """Share of the training pictures that are turned infrared-grey: half of what a trap sees is night."""
+    calibration: int = 220
+    """Pictures for `convert`; about 200 are enough for the ranges of the activations."""
+    seed: int = 1
+
+
+DEFAULT = Recipe()

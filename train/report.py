@@ -1,0 +1,74 @@
+"""The pictures of a training: how it went, and what the model confuses."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+Counts = NDArray[np.int64]
+INK, QUIET, DAY, NIGHT = "#222222", "#888888", "#1f6f8b", "#c8553d"
+
+
+def confusion(answers: NDArray[np.int64], truth: NDArray[np.int64], classes: int) -> Counts:
+    """(classes, classes) int64: how many photos of each row's class were called each column's."""
+    table = np.zeros((classes, classes), np.int64)
+    np.add.at(table, (truth, answers), 1)
+    return table
+
+
+def confusion_png(tables: dict[str, Counts], names: Sequence[str]) -> bytes:
+    """One confusion matrix for each lighting, side by side, as a PNG file."""
+    side = max(4.0, 0.36 * len(names) + 1.8)
+    figure = Figure((side * len(tables), side + 0.6), layout="constrained")
+    for axes, (title, table) in zip(np.atleast_1d(figure.subplots(1, len(tables))), tables.items(), strict=True):
+        shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for row, column in zip(*np.nonzero(table), strict=True):
+            dark = shares[row, column] > 0.55
+            wrong = row != column
+            axes.text(column, row, str(table[row, column]), ha="center", va="center", fontsize=8,
+                      color="white" if dark else NIGHT if wrong else INK, fontweight="bold" if wrong else "normal")
+        axes.set_xticks(range(len(names)), names, rotation=90)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_xlabel("the model says")
+        axes.set_ylabel("the photo shows")
+        right = np.trace(table) / max(1, table.sum())
+        axes.set_title(f"{title}: {right:.1%} of {table.sum()} test photos right", fontsize=11, color=INK)
+        axes.tick_params(length=0, labelsize=9)
+    return _png(figure)
+
+
+def curves_png(history: Sequence[dict[str, float]]) -> bytes:
+    """Loss and accuracy over the epochs, as a PNG file."""
+    epochs = np.arange(1, len(history) + 1)
+    heads = sum(not entry["fine_tuning"] for entry in history)
+    figure = Figure((10, 4), layout="constrained")
+    for axes, key, title in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("Loss", "Accuracy"), strict=True):
+        for name, colour, label in ((key, QUIET, "training (augmented)"), (f"val_{key}", DAY, "validation")):
+            values = [entry[name] for entry in history]
+            axes.plot(epochs, values, color=colour, marker="o", markersize=4, label=label)
+        best = int(np.argmin([entry["val_loss"] for entry in history]))
+        axes.plot(best + 1, history[best][f"val_{key}"], "o", color=NIGHT, markersize=8, label="kept", zorder=3)
+        if 0 < heads < len(history):
+            axes.axvline(heads + 0.5, color=QUIET, linewidth=0.8, linestyle=":")
+            axes.text(heads + 0.6, 0.02, "fine-tuning", transform=axes.get_xaxis_transform(), color=QUIET, fontsize=9)
+        axes.set_title(title, fontsize=11, color=INK)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+        axes.spines[["top", "right"]].set_visible(False)
+        if key == "accuracy":
+            axes.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0, decimals=0))
+            axes.legend(frameon=False, loc="lower right", fontsize=9)
+    return _png(figure)
+
+
+def _png(figure: Any) -> bytes:
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=110)
+    return out.getvalue()
