@@ -54,8 +54,8 @@ class _Told:
 class Folder:
     """Where alerts are kept: `<time>-<species>-<id>.json` and `.jpg`, and the ids that were handled.
 
-    Everything here may be done twice with the same result, because the broker sends a message again when the listener was
-    killed before it had acknowledged it.
+    Everything here may be done twice with the same result, because the broker sends a message again when the listener
+    was killed before it had acknowledged it.
 
     Args:
         path: made if it is not there.
@@ -79,12 +79,11 @@ class Folder:
         if self._name(told.id):
             return False
         picture = self.path / f"{told.name}.jpg"
-        if self._has_picture(told.id):
-            # Its picture came first, and was kept under the only name known then.
-            early = self.path / f"{told.id}.jpg"
-            if early.exists():
-                early.replace(picture)
         _write(self.path / f"{told.name}.json", payload)
+        # A picture that came first was kept under the only name known then.
+        early = self.path / f"{told.id}.jpg"
+        if early.exists():
+            early.replace(picture)
         # Printed before it is remembered: a crash in between prints it twice rather than never.
         print(f"{told.line}  {picture if told.wants_picture else 'no picture'}", flush=True)
         values = (told.id, told.name, told.wants_picture)
@@ -171,7 +170,9 @@ class Listener:
         self._link.keep(self._serve, self.stop, lambda: False)
 
     def end(self, *_: object) -> None:
-        """Make `run` return; a signal handler."""
+        """Make `run` return; a signal handler. A second signal does not wait for a connection attempt to end."""
+        if self.stop.is_set():
+            raise KeyboardInterrupt
         self.stop.set()
         self._link.wake()
 

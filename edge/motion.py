@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.types import WHOLE, BBox, Frame, Trigger
+from edge.types import WHOLE, BBox, Frame, Lighting, Trigger
 from models.preprocess import is_infrared
 
 ROWS = 180
@@ -47,7 +47,7 @@ def triggers(
     """
     background, quiet_until, size = _background(settings), None, None
     for frame in frames:
-        lighting = "night" if is_infrared(frame.image) else "day"
+        lighting: Lighting = "night" if is_infrared(frame.image) else "day"
         if frame.still:
             yield Trigger(frame, (WHOLE,), lighting)
             continue

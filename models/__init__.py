@@ -4,6 +4,9 @@ import os
 
 __version__ = "0.1.0"
 
-# OpenCV reads this once, when it is loaded: a 2.6 MB PNG of 30000 x 30000 px would take 5 GB to decode.
-# Every package here imports `models` before cv2, so the limit holds everywhere.
+# OpenCV reads these once, when it is loaded, and every package here imports `models` before cv2.
+# A 2.6 MB PNG of 30000 x 30000 px would take 5 GB to decode:
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(100_000_000))
+# What OpenCV and FFmpeg say of a camera that is not there or a damaged file, the commands say in one line of their own:
+os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +36,28 @@ def load_runtime() -> tuple[Any, str, str]:
     )
 
 
+@contextlib.contextmanager
+def _without_greeting() -> Iterator[None]:
+    """Leave out "INFO: Created TensorFlow Lite XNNPACK delegate for CPU.", which no setting of LiteRT turns off.
+
+    It is written by C++ code to the process's standard error, so that is where it has to be caught; whatever else is
+    written meanwhile is passed on.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as caught:
+        original = os.dup(2)
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(original, 2)
+            os.close(original)
+            caught.seek(0)
+            for line in caught:
+                if not line.startswith(b"INFO: Created TensorFlow Lite XNNPACK delegate"):
+                    os.write(2, line)
+
+
 class Interpreter:
     """One network, loaded and ready: uint8 RGB in, float32 logits out.
 
@@ -42,8 +69,9 @@ class Interpreter:
     def __init__(self, model: Path, threads: int = 1) -> None:
         kind, self.runtime, self.version = load_runtime()
         try:
-            self._interpreter = kind(model_path=str(model), num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with _without_greeting():
+                self._interpreter = kind(model_path=str(model), num_threads=threads)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()
             raise BundleError(
@@ -71,9 +99,9 @@ class Interpreter:
             (classes,) float32 logits.
         """
         if self.dtype == np.int8:
-            image = np.bitwise_xor(image, 0x80).view(np.int8)  # type: ignore[assignment]
+            image = np.bitwise_xor(image, 0x80).view(np.int8)
         elif self.dtype == np.float32:
-            image = image.astype(np.float32)  # type: ignore[assignment]
+            image = image.astype(np.float32)
         self._interpreter.set_tensor(self._input["index"], image[np.newaxis])
         self._interpreter.invoke()
         raw = self._interpreter.get_tensor(self._output["index"])[0]

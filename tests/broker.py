@@ -1,4 +1,4 @@
-"""A real mosquitto on a free loopback port, for tests that start, stop and kill it."""
+"""A real mosquitto on a free loopback port, and a subscriber to it, for tests that start, stop and kill them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ import shutil
 import socket
 import subprocess
 import time
+import uuid
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+
+from edge.broker import Broker
+from edge.mqtt import Link, Received
+from edge.payloads import Message
 
 _PATHS = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
 
@@ -99,3 +105,57 @@ class Mosquitto:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+
+
+class Subscriber:
+    """A client that collects what a broker delivers, with a session that the broker keeps while it is away."""
+
+    def __init__(self, broker: Mosquitto, filters: Sequence[str] = ("#",), client_id: str = "collector") -> None:
+        self.received: list[Received] = []
+        self._filters = filters
+        self._link = Link(Broker.parse(broker.url), client_id, session_s=3600)
+
+    def __enter__(self) -> Subscriber:
+        self._link.connect()
+        marker = f"marker/{uuid.uuid4().hex}"
+        self._link.subscribe([*self._filters, marker], qos=1)
+        # What comes back shows that the subscriptions are in force.
+        self._link.publish(Message(marker, b""))
+        self.until(lambda: any(each.topic == marker for each in self.received))
+        self.received = [each for each in self.received if each.topic != marker]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._link.disconnect()
+        self._link.release()
+
+    def until(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
+        """Take messages until `condition`; fail after `seconds`."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                pytest.fail(f"waited in vain; received {[each.topic for each in self.received]}")
+            self._link.wait(0.05)
+            while self._link.received:
+                received = self._link.received.popleft()
+                self._link.ack(received)
+                self.received.append(received)
+
+    def publish(self, message: Message) -> None:
+        """Send a message and wait until the broker has confirmed it."""
+        self._link.acks.clear()
+        self._link.publish(message)
+        self.until(lambda: bool(self._link.acks))
+
+    def on(self, topic: str) -> list[Received]:
+        """What has come on one topic."""
+        return [each for each in self.received if each.topic == topic]
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Return when `condition` holds; fail after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail("waited in vain")
+        time.sleep(0.01)

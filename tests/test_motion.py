@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -83,7 +84,7 @@ def test_camera_delay_ignores_motion_after_a_trigger(make_frame: MakeFrame) -> N
         if trigger.regions
     ]
     assert len(seconds) >= 2
-    assert min(later - sooner for sooner, later in zip(seconds, seconds[1:], strict=False)) >= 2
+    assert min(later - sooner for sooner, later in pairwise(seconds)) >= 2
 
 
 def test_a_still_is_a_trigger_as_a_whole(make_frame: MakeFrame) -> None:

@@ -31,7 +31,7 @@ class Recipe:
     """Epochs without a better validation loss after which training stops."""
     batch: int = 32
     head_rate: float = 2e-3
-    fine_rate: float = 2e-4
+    fine_rate: float = 5e-5
     """Peak of the cosine; ten times less than the head's, or the pretrained features are lost in the first epoch."""
     dropout: float = 0.2
     label_smoothing: float = 0.1

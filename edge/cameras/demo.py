@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.cameras import Pace
 from edge.cameras import demo_forest as forest
+from edge.cameras import demo_shape as shape
 from edge.cameras import demo_tiger as tiger
-from edge.types import BBox
+from edge.types import BBox, Frame
 
 FRAMES_PER_SECOND = 5
-DURATION = 30.0
+DURATION = 29.0
 """Seconds of the whole scene."""
 
 START = datetime(2026, 1, 1, 6, 12, tzinfo=UTC)
@@ -24,70 +28,12 @@ STRIP = 28
 """Rows of the dark strip at the foot of each picture, which says that it is simulated."""
 
 _GROUND = 612.0
-_ENTERS, _STOPS, _LEAVES = 5.4, 11.6, 17.0
+_ENTERS, _STOPS, _LEAVES = 5.4, 11.6, 16.2
 _SPEED = 158.0
 _FIRST = -350.0
-_MIDDLE = _FIRST + _SPEED * (_STOPS - _ENTERS)
 _EASE = 0.7
-
-
-def _walked(t: float) -> tuple[float, float]:
-    """How far the tiger has come at `t`, in pixels, and its pace 0-1: it slows down to stop and starts gently."""
-    if t < _STOPS:
-        left = _STOPS - t
-        pace = min(1.0, left / _EASE)
-        short = _SPEED * (_EASE / 2 if left > _EASE else left - left * left / (2 * _EASE)) if left > 0 else 0.0
-        return _MIDDLE - (_SPEED * (left - _EASE) + _SPEED * _EASE / 2 if left > _EASE else _SPEED * left * left / (2 * _EASE)), pace
-    gone = t - _LEAVES
-    if gone <= 0:
-        return _MIDDLE, 0.0
-    pace = min(1.0, gone / _EASE)
-    return _MIDDLE + _SPEED * (gone - _EASE / 2 if gone > _EASE else gone * gone / (2 * _EASE)), pace
-
-
-def _ease(low: float, high: float, value: float) -> float:
-    share = min(1.0, max(0.0, (value - low) / (high - low)))
-    return share * share * (3 - 2 * share)
-
-
-def _pose(t: float, x: float, pace: float) -> tiger.Pose:
-    turned = _ease(_STOPS - 0.3, _STOPS + 0.9, t) - _ease(_LEAVES - 0.9, _LEAVES + 0.2, t)
-    bob = 0.010 * math.sin(4 * math.pi * x / (tiger.STRIDE * tiger.SCALE)) * pace
-    return tiger.Pose(
-        phase=x / (tiger.STRIDE * tiger.SCALE),
-        pace=pace,
-        yaw=1.32 * turned + 0.05 * math.sin(1.3 * t),
-        nod=-0.035 + bob + 0.045 * turned,
-        swing=math.sin(1.7 * t),
-    )
-
-
-def animal_box(t: float) -> BBox | None:
-    """Where the animal is at `t` seconds, tail and all; None while nothing of it is in the picture."""
-    x, _ = _walked(t)
-    width, height = tiger.SIZE
-    left, right = x + tiger.LEFT * tiger.SCALE, x + tiger.RIGHT * tiger.SCALE
-    left, right = max(0.0, left), min(float(forest.WIDTH), right)
-    if t < _ENTERS or right <= left:
-        return None
-    top = _GROUND - tiger.TOP * tiger.SCALE
-    return BBox(left / forest.WIDTH, top / forest.HEIGHT, (right - left) / forest.WIDTH, height / forest.HEIGHT)
-
-
-@lru_cache(maxsize=1)
-def _shadow() -> NDArray[np.float32]:
-    """The soft dark under the animal, 0-1 over its canvas."""
-    width, height = tiger.SIZE
-    mask = np.zeros((height, width), np.float32)
-    middle = (round(-tiger.LEFT * tiger.SCALE), round((tiger.TOP - 0.03) * tiger.SCALE))
-    cv2.ellipse(mask, middle, (210, 15), 0, 0, 360, 0.55, -1)
-    return cv2.GaussianBlur(mask, (0, 0), 13).astype(np.float32)
-
-
-@lru_cache(maxsize=1)
-def _grain() -> NDArray[np.int16]:
-    random = np.random.default_rng(8)
-    return np.round(random.normal(0, 2.0, (forest.HEIGHT + 64, forest.WIDTH + 64, 1))).astype(np.int16).repeat(3, 2)
+_MARGIN = 64
+_MIDDLE = _FIRST + _SPEED * (_STOPS - _ENTERS - _EASE / 2)
 
 
 # What the morning's air does to colors: a little towards grey, a little towards the mist, and to 0-255.
@@ -96,10 +42,69 @@ _GRADE = np.hstack(
 ).astype(np.float32)
 
 
+def _walked(t: float) -> tuple[float, float]:
+    """How far the tiger has come at `t`, in pixels from the left, and its pace 0-1: it slows down and sets off gently."""
+    left, gone = max(0.0, _STOPS - t), max(0.0, t - _LEAVES)
+    time = max(left, gone)
+    way = _SPEED * (time - _EASE / 2 if time > _EASE else time * time / (2 * _EASE))
+    return _MIDDLE + (way if gone else -way), min(1.0, time / _EASE)
+
+
+def _ease(low: float, high: float, value: float) -> float:
+    share = min(1.0, max(0.0, (value - low) / (high - low)))
+    return share * share * (3 - 2 * share)
+
+
+def _lean(t: float, pace: float) -> float:
+    """It shifts its weight while it stands."""
+    return (1 - pace) * 0.026 * math.sin(2.6 * (t - _STOPS))
+
+
+def _pose(t: float, x: float, pace: float) -> tiger.Pose:
+    turned = _ease(_STOPS - 0.3, _STOPS + 0.9, t) - _ease(_LEAVES - 0.9, _LEAVES + 0.2, t)
+    bob = 0.010 * math.sin(4 * math.pi * x / (tiger.STRIDE * shape.SCALE)) * pace
+    return tiger.Pose(
+        phase=x / (tiger.STRIDE * shape.SCALE),
+        pace=pace,
+        yaw=1.32 * turned + 0.05 * math.sin(1.3 * t),
+        nod=-0.035 + bob + 0.045 * turned,
+        swing=math.sin(1.7 * t),
+        lean=_lean(t, pace),
+    )
+
+
+def animal_box(t: float) -> BBox | None:
+    """Where the animal is at `t` seconds, tail and all; None while nothing of it is in the picture."""
+    x, _ = _walked(t)
+    width, height = shape.SIZE
+    left, right = x + shape.LEFT * shape.SCALE, x + shape.RIGHT * shape.SCALE
+    left, right = max(0.0, left), min(float(forest.WIDTH), right)
+    if t < _ENTERS or right <= left:
+        return None
+    top = _GROUND - shape.TOP * shape.SCALE
+    return BBox(left / forest.WIDTH, top / forest.HEIGHT, (right - left) / forest.WIDTH, height / forest.HEIGHT)
+
+
+@lru_cache(maxsize=1)
+def _shadow() -> NDArray[np.float32]:
+    """The soft dark under the animal, 0-1 over its canvas."""
+    width, height = shape.SIZE
+    mask = np.zeros((height, width), np.float32)
+    middle = (round(-shape.LEFT * shape.SCALE), round((shape.TOP - 0.03) * shape.SCALE))
+    cv2.ellipse(mask, middle, (210, 15), 0, 0, 360, 0.55, -1)
+    return cv2.GaussianBlur(mask, (0, 0), 13).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _grain() -> NDArray[np.int16]:
+    random = np.random.default_rng(8)
+    return np.round(random.normal(0, 2.0, (forest.HEIGHT + _MARGIN, forest.WIDTH + _MARGIN, 1))).astype(np.int16).repeat(3, 2)
+
+
 def _place(picture: NDArray[np.uint8], animal: NDArray[np.float32], x: float) -> None:
     """Lay the animal and its shadow into the picture; what sticks out is cut off."""
-    left = round(x + tiger.LEFT * tiger.SCALE)
-    top = round(_GROUND - tiger.TOP * tiger.SCALE)
+    left = round(x + shape.LEFT * shape.SCALE)
+    top = round(_GROUND - shape.TOP * shape.SCALE)
     start, stop = max(0, -left), min(animal.shape[1], forest.WIDTH - left)
     if stop <= start:
         return
@@ -126,13 +131,31 @@ def draw(t: float) -> NDArray[np.uint8]:
     picture[forest.HORIZON + 40 :] = forest.sway(picture[forest.HORIZON + 40 :], t + 0.7, 1.2)
     if animal_box(t) is not None:
         x, pace = _walked(t)
-        _place(picture, tiger.render(_pose(t, x, pace)), x)
+        _place(picture, tiger.render(_pose(t, x, pace)), x + _lean(t, pace) * shape.SCALE)
     front = forest.sway(forest.foreground(), t, 3.5)
     behind = picture[forest.GRASS_TOP :]
     clear = cv2.cvtColor(255 - front[..., 3], cv2.COLOR_GRAY2BGR)
     behind[...] = cv2.add(cv2.multiply(behind, clear, scale=1 / 255), front[..., :3])
-    shift = np.random.default_rng(round(t * 1000)).integers(0, 64, 2)
+    shift = np.random.default_rng(round(t * 1000)).integers(0, _MARGIN, 2)
     grain = _grain()[shift[0] : shift[0] + forest.HEIGHT, shift[1] : shift[1] + forest.WIDTH]
     picture = cv2.add(picture, grain, dtype=cv2.CV_8U)  # type: ignore[assignment]
     picture[-STRIP:] = _strip()
     return picture
+
+
+class DemoCamera:
+    """The scene as a camera: always the same frames with the same times, so that events keep their ids."""
+
+    live = False
+
+    def __init__(self, pace: Pace = "full") -> None:
+        self.name, self.skipped = "the demo scene (simulated)", 0
+        self._pace = pace
+
+    def frames(self, stop: threading.Event) -> Iterator[Frame]:
+        """Yield the scene, (720, 1280, 3) BGR, five frames a second of its own time."""
+        step = timedelta(seconds=1 / FRAMES_PER_SECOND)
+        for index in range(round(DURATION * FRAMES_PER_SECOND)):
+            if stop.is_set() or (self._pace == "real" and index and stop.wait(step.total_seconds())):
+                return
+            yield Frame(draw(index / FRAMES_PER_SECOND), START + index * step, index, "demo", replay=True)

@@ -24,7 +24,7 @@ _HALF = 0.30
 # Center (ahead, up, aside) and radii; those aside stand on both sides.
 _BALLS = (
     ((-0.005, 0.022, 0.0), (0.128, 0.112, 0.112)), ((-0.01, -0.045, 0.07), (0.088, 0.088, 0.062)),
-    ((-0.06, -0.050, 0.098), (0.045, 0.092, 0.050)), ((0.080, 0.058, 0.045), (0.050, 0.034, 0.040)),
+    ((-0.055, -0.052, 0.104), (0.045, 0.092, 0.058)), ((0.080, 0.058, 0.045), (0.050, 0.034, 0.040)),
     ((0.055, -0.005, 0.070), (0.060, 0.045, 0.042)), ((0.125, 0.012, 0.0), (0.105, 0.052, 0.046)),
     ((0.178, -0.040, 0.031), (0.056, 0.043, 0.041)), ((0.145, -0.092, 0.0), (0.062, 0.032, 0.040)),
     ((0.075, -0.085, 0.0), (0.095, 0.045, 0.062)), ((0.222, -0.004, 0.0), (0.020, 0.022, 0.029)),
@@ -46,9 +46,11 @@ _INK_FRONT = (
     (((-0.036, 0.142), (0.0, 0.146), (0.036, 0.142)), 0.006), (((0.0, 0.150), (0.001, 0.120), (0.0, 0.088)), 0.0045),
     (((0.022, 0.064), (0.028, 0.088), (0.046, 0.103), (0.066, 0.106)), 0.0055),
     (((0.058, 0.098), (0.080, 0.100), (0.098, 0.086)), 0.0055), (((0.060, 0.122), (0.080, 0.122), (0.100, 0.106)), 0.005),
-    (((0.084, 0.046), (0.104, 0.050), (0.122, 0.030), (0.128, 0.000)), 0.0058),
-    (((0.092, 0.018), (0.108, 0.000), (0.112, -0.040), (0.098, -0.072)), 0.0055),
-    (((0.140, 0.040), (0.146, -0.010), (0.138, -0.060)), 0.006), (((0.128, -0.030), (0.128, -0.075), (0.108, -0.110)), 0.006),
+    (((0.086, 0.042), (0.106, 0.042), (0.124, 0.022)), 0.0048), (((0.090, 0.014), (0.106, -0.004), (0.110, -0.030)), 0.0042),
+    (((0.112, 0.014), (0.130, -0.014), (0.133, -0.050)), 0.0052), (((0.096, -0.034), (0.110, -0.056), (0.104, -0.086)), 0.0045),
+    (((0.138, -0.010), (0.150, -0.055), (0.138, -0.105)), 0.0060), (((0.122, -0.062), (0.126, -0.094), (0.100, -0.126)), 0.0050),
+    (((0.078, -0.060), (0.086, -0.084), (0.074, -0.110)), 0.0038), (((0.140, 0.050), (0.150, 0.020), (0.152, 0.000)), 0.0050),
+    (((0.066, 0.132), (0.086, 0.136), (0.104, 0.124)), 0.0045), (((0.020, 0.072), (0.036, 0.090), (0.058, 0.094)), 0.0036),
     (((0.035, 0.022), (0.027, 0.004), (0.026, -0.012)), 0.0045), (((0.016, 0.062), (0.012, 0.084), (0.016, 0.098)), 0.004),
 )  # fmt: skip
 _INK_SIDE = (
@@ -95,7 +97,7 @@ def _painting(front: bool) -> Field:
     for points, width in _INK_FRONT if front else _INK_SIDE:
         for sign in (1, -1) if front else (1,):
             mirrored = tuple((sign * x, y) for x, y in points)
-            spindle(mask, _path(mirrored) * 2, width * 1.15 * _PIXELS * 2)
+            spindle(mask, _path(mirrored) * 2, width * (1.15 if front else 1.1) * _PIXELS * 2)
     ink = ragged(mask, (size, size), 43)
     color = color + (INK - color) * (ink * 0.95)[..., None]
     color = np.ascontiguousarray(color, np.float32)
@@ -112,8 +114,8 @@ def _disc(color: Field, x: float, y: float, rx: float, ry: float, tone: tuple[fl
 
 def _eye(color: Field, x: float, y: float, squeeze: float, tilt: float) -> None:
     _disc(color, x, y, 0.0245 * squeeze, 0.0165, (0.05, 0.05, 0.06), tilt)
-    _disc(color, x, y + 0.0005, 0.0170 * squeeze, 0.0118, (0.14, 0.48, 0.66), tilt)
-    _disc(color, x, y - 0.003, 0.0115 * squeeze, 0.0066, (0.28, 0.66, 0.80), tilt)
+    _disc(color, x, y + 0.0005, 0.0170 * squeeze, 0.0118, (0.16, 0.54, 0.72), tilt)
+    _disc(color, x, y - 0.003, 0.0115 * squeeze, 0.0066, (0.32, 0.74, 0.86), tilt)
     _disc(color, x, y + 0.001, 0.0068 * squeeze, 0.0072, (0.02, 0.02, 0.03))
     _disc(color, x - 0.004 * squeeze, y + 0.006, 0.0026, 0.0024, (0.95, 0.97, 1.0))
 
@@ -169,7 +171,7 @@ def add_head(canvas: Canvas, center: NDArray[np.float32], yaw: float, pitch: flo
         for sign in (1, -1) if place[2] else (1,):
             _lump(part, origin, center, turn, (place[0], place[1], sign * place[2]), radii, turn)
     level = part.height()
-    color = _skin(x - center[0], y - center[1], level - center[2], turn)
+    color = _skin(x - center[0], y - center[1], np.maximum(level - center[2], -0.15), turn)
     canvas.add(where, (0.5 - part.cover) * np.float32(1.6 / SCALE), level, color)
     _ears(canvas, center, turn)
 
@@ -194,8 +196,8 @@ def _skin(x: Field, y: Field, z: Field, turn: NDArray[np.float32]) -> Field:
     share = smooth(0.25, 0.75, facing - 0.35 + 1.3 * turn[2, 0] ** 2 + 0.5 * (ahead - 0.10))[..., None]
     grown = np.float32(_PIXELS / _GROWTH)
     shift = np.float32(_HALF * _PIXELS)
-    front = cv2.remap(_painting(True), aside * grown + shift, shift - up * grown, cv2.INTER_LINEAR)
-    side = cv2.remap(_painting(False), ahead * grown + shift, shift - up * grown, cv2.INTER_LINEAR)
+    front = cv2.remap(_painting(True), aside * grown + shift, shift - up * grown, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    side = cv2.remap(_painting(False), ahead * grown + shift, shift - up * grown, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return (front * share + side * (1 - share)).astype(np.float32)
 
 

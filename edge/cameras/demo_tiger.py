@@ -43,6 +43,7 @@ class Pose:
 
     `phase`: cycles of the walk so far. `pace`: 0 standing to 1 walking. `yaw`: the head's turn towards the viewer in
     radians. `nod`: how far the head is raised. `swing`: the tail's, -1 to 1.
+    `lean`: how far the body has moved ahead over feet that stand.
     """
 
     phase: float
@@ -50,6 +51,7 @@ class Pose:
     yaw: float
     nod: float
     swing: float
+    lean: float = 0.0
 
 
 @lru_cache(maxsize=1)
@@ -126,7 +128,7 @@ _FORE_BARS = (
     (0.55, -1.0, -0.2, 0.012, -0.02), (0.60, 1.0, 0.2, 0.010, 0.03), (0.68, -1.0, 0.0, 0.010, 0.0),
 )
 _HIND_BARS = (
-    (0.36, 1.0, 0.1, 0.010, -0.02), (0.40, -1.0, 0.4, 0.011, 0.04), (0.47, 1.0, -0.5, 0.013, -0.02),
+    (0.36, 1.0, 0.1, 0.010, -0.02), (0.40, -1.0, 0.4, 0.011, 0.04), (0.47, 0.8, -0.5, 0.008, -0.02),
     (0.51, -1.0, 0.3, 0.013, 0.03), (0.58, 1.0, -0.6, 0.012, 0.0), (0.65, -1.0, 0.7, 0.011, 0.0),
     (0.73, 1.0, -0.5, 0.010, 0.0),
 )
@@ -138,7 +140,7 @@ def _leg_coat(hind: bool) -> Field:
     width, height = 400, 96
     u, v = np.meshgrid(np.linspace(0, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32))
     hairs = fur(height, width, 11, 0.0, 51) + 0.5 * noise(height, width, 12, 52)
-    pale = np.maximum(smooth(0.72, 0.98, u + 0.03 * hairs), 0.85 * smooth(0.35, 0.95, -v + 0.1 * hairs) * smooth(0.35, 0.5, u))
+    pale = np.maximum(smooth(0.72, 0.98, u + 0.03 * hairs), 0.85 * smooth(0.35, 0.95, -v + 0.1 * hairs) * smooth(0.48, 0.62, u))
     if hind:
         pale = np.maximum(pale, 0.8 * smooth(0.45, 0.95, v + 0.1 * hairs) * (1 - smooth(0.45, 0.6, u)))
     warm = GOLD + (RUST - GOLD) * (0.45 * (1 - smooth(0.1, 0.6, u)))[..., None]
@@ -209,6 +211,7 @@ def _leg(canvas: Canvas, pose: Pose, hind: bool, near: bool) -> None:
     offset = {(True, True): 0.0, (False, True): 0.25, (True, False): 0.5, (False, False): 0.75}[hind, near]
     rest = {(True, True): -0.10, (False, True): 0.03, (True, False): 0.10, (False, False): -0.07}[hind, near]
     ahead, above, fold = _step(pose.phase + offset, pose.pace, 0.08 if hind else 0.10, rest)
+    ahead -= pose.lean
     lateral = (0.105 if near else -0.10) * (1.0 if hind else 0.95)
     if hind:
         paw = (-0.53 + ahead, 0.048 + above)
@@ -284,7 +287,7 @@ def _light(canvas: Canvas) -> Field:
     light = (
         sun[..., None] * np.array([0.62, 0.80, 0.95], np.float32)
         + sky[..., None] * np.array([0.40, 0.36, 0.32], np.float32)
-        + (1 - sky)[..., None] * np.array([0.10, 0.17, 0.17], np.float32)
+        + (1 - sky)[..., None] * np.array([0.19, 0.29, 0.30], np.float32)
     )
     shown = albedo * light + rim[..., None] * np.array([0.42, 0.60, 0.72], np.float32)
     return np.dstack([np.clip(shown, 0, 1), canvas.cover]).astype(np.float32)

@@ -1,0 +1,161 @@
+"""The float model and the int8 file, side by side on the photos of split.csv."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.bundle import SPLIT, ModelBundle, file_hash
+from models.errors import BundleError, EdgeWatchError
+from models.evaluation import calibrate, measure, softmax
+from models.images import read_image
+from models.interpreter import Interpreter
+from models.manifest import LIGHTINGS, Comparison, Metrics, OperatingPoint
+from models.preprocess import infrared, prepare
+
+BATCH = 32
+Logits = NDArray[np.float32]
+Network = Callable[[NDArray[np.uint8]], Logits]
+"""(n, size, size, 3) uint8 RGB pictures to (n, classes) float32 logits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """One labelled photo; `label` is a class index."""
+
+    path: Path
+    label: int
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What the int8 file does on photos, and how that differs from its float parent.
+
+    `metrics` (of the int8 file) and `compared` are by lighting and measured on the test photos; `temperature` and
+    `operating_points` come from the validation photos.
+    """
+
+    temperature: float
+    operating_points: dict[str, dict[str, OperatingPoint]]
+    metrics: dict[str, Metrics]
+    compared: dict[str, Comparison]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Logits of both models by lighting, each (n, classes) float32, and the truth, (n,) class indexes."""
+
+    truth: NDArray[np.int64]
+    before: dict[str, Logits] = field(default_factory=dict)
+    after: dict[str, Logits] = field(default_factory=dict)
+
+
+def find_photos(bundle: ModelBundle, data: Path | None = None) -> dict[str, list[Photo]]:
+    """The validation and test photos that a bundle was made with, each proven by its sha256.
+
+    Args:
+        bundle: a float bundle.
+        data: where the photos are now; where `provenance.data` says when None.
+
+    Raises:
+        EdgeWatchError: a photo is missing or has changed.
+        BundleError: `split.csv` is missing or not what it should be.
+    """
+    root = Path(bundle.manifest.provenance.data) if data is None else data
+    wanted: dict[str, list[Photo]] = {"val": [], "test": []}
+    missing, changed = [], []
+    for row in _split_rows(bundle):
+        if row["split"] not in wanted:
+            continue
+        path = root / row["path"]
+        if not path.is_file():
+            missing.append(path)
+        elif file_hash(path) != row["sha256"]:
+            changed.append(path)
+        wanted[row["split"]].append(Photo(path, bundle.labels.names.index(row["label"])))
+    if missing or changed:
+        raise EdgeWatchError(
+            f"{root}: expected the {len(wanted['test'])} test and {len(wanted['val'])} validation photos of {SPLIT}, "
+            f"found {len(missing)} missing and {len(changed)} changed (first: {[*missing, *changed][0]}); "
+            f"type --data DIR if they have moved, or --no-verify to convert without comparing"
+        )
+    if not wanted["test"] or not wanted["val"]:
+        raise EdgeWatchError(f"{bundle.path / SPLIT}: expected validation and test photos, found {len(wanted['val'])} and "
+                             f"{len(wanted['test'])}; type --no-verify to convert without comparing")
+    return wanted
+
+
+def _split_rows(bundle: ModelBundle) -> list[dict[str, str]]:
+    path = bundle.path / SPLIT
+    if SPLIT not in bundle.manifest.files:
+        raise BundleError(f"{bundle.path}: expected {SPLIT}, found none; train the model again, or type --no-verify")
+    rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
+    columns = {"path", "label", "split", "sha256"}
+    if not rows or not columns <= set(rows[0]):
+        raise BundleError(f"{path}: expected the columns {sorted(columns)}, found {list(rows[0]) if rows else 'no rows'}; "
+                          f"train the model again, or type --no-verify")
+    unknown = {row["label"] for row in rows} - set(bundle.labels.names)
+    if unknown:
+        raise BundleError(f"{path}: expected labels of the model, found {sorted(unknown)[0]!r}; "
+                          f"train the model again, or type --no-verify")
+    return rows
+
+
+def verify(bundle: ModelBundle, photos: dict[str, list[Photo]], before: Network, after: Interpreter) -> Proof:
+    """Run both models on the test photos and the new one on the validation photos, by day and in infrared grey.
+
+    Args:
+        bundle: the float parent.
+        photos: as `find_photos` gives them.
+        before: the float model.
+        after: the int8 file.
+    """
+    size, names = bundle.manifest.input.size, bundle.labels.names
+
+    def converted(pictures: NDArray[np.uint8]) -> Logits:
+        return np.stack([after.run(picture) for picture in pictures])
+
+    val = ask(photos["val"], size, None, converted)
+    temperature, points = calibrate(val.after, val.truth, names)
+    test = ask(photos["test"], size, before, converted)
+    metrics = {
+        lighting: measure(softmax(found, temperature), test.truth, names) for lighting, found in test.after.items()
+    }
+    compared = {
+        lighting: _compare(test, lighting, names, bundle.manifest.temperature, metrics[lighting])
+        for lighting in LIGHTINGS
+    }
+    return Proof(temperature, points, metrics, compared)
+
+
+def _compare(test: Answers, lighting: str, names: Sequence[str], temperature: float, after: Metrics) -> Comparison:
+    before = measure(softmax(test.before[lighting], temperature), test.truth, names)
+    same = test.before[lighting].argmax(axis=1) == test.after[lighting].argmax(axis=1)
+    return Comparison(after.n, before.accuracy, after.accuracy, float(same.mean()), before.per_class)
+
+
+def ask(photos: Sequence[Photo], size: int, before: Network | None, after: Network) -> Answers:
+    """The logits of one or two models for photos, prepared as the edge prepares them, by day and in grey."""
+    found = Answers(np.array([photo.label for photo in photos], np.int64))
+    parts: dict[tuple[str, str], list[Logits]] = {}
+    for pictures in _batches(photos, size):
+        for lighting in LIGHTINGS:
+            seen = pictures if lighting == "day" else np.stack([infrared(picture) for picture in pictures])
+            parts.setdefault(("after", lighting), []).append(after(seen))
+            if before is not None:
+                parts.setdefault(("before", lighting), []).append(before(seen))
+    for (model, lighting), batches in parts.items():
+        getattr(found, model)[lighting] = np.concatenate(batches)
+    return found
+
+
+def _batches(photos: Sequence[Photo], size: int) -> Iterator[NDArray[np.uint8]]:
+    for start in range(0, len(photos), BATCH):
+        some = photos[start : start + BATCH]
+        yield np.stack([prepare(read_image(photo.path, at_least=size), size, order="BGR") for photo in some])

@@ -1,0 +1,279 @@
+"""The topics and messages, field by field: other people's programs read these."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import cv2
+import numpy as np
+import pytest
+
+from edge import exif
+from edge.homeassistant import ascii_id, discovery_message
+from edge.payloads import (
+    Health,
+    Message,
+    Topics,
+    alert_messages,
+    event_message,
+    health_message,
+    status_message,
+)
+from edge.types import Alert, Deployment
+from models.errors import ImageError, UsageError
+from tests.samples import ID, START, alert, jpeg, sighting
+
+TOPICS = Topics("trap-7")
+
+
+@pytest.mark.parametrize(
+    ("species", "level"),
+    [
+        ("tiger", "tiger"),
+        ("Bengal tiger", "bengal%20tiger"),
+        ("red_fox", "red_fox"),
+        ("White-tailed deer", "white%2Dtailed%20deer"),
+        ("a/b+c#d%e", "a%2Fb%2Bc%23d%25e"),
+        ("Blässhuhn", "bl%C3%A4sshuhn"),
+    ],
+)
+def test_species_in_a_topic(species: str, level: str) -> None:
+    assert TOPICS.alert(species) == f"edge-watch/trap-7/alert/{level}"
+    assert TOPICS.image(species) == f"edge-watch/trap-7/alert/{level}/image"
+
+
+@pytest.mark.parametrize(
+    ("deployment", "level"),
+    [
+        ("trap-7", "trap-7"),
+        ("Trap_7.b", "Trap_7.b"),
+        ("north/trap 7", "north%2Ftrap%207"),
+        ("+", "%2B"),
+        ("#1", "%231"),
+        ("šuma", "%C5%A1uma"),
+        ("a\x00b", "a%00b"),
+    ],
+)
+def test_deployment_in_a_topic(deployment: str, level: str) -> None:
+    topics = Topics(deployment)
+    assert topics.status == f"edge-watch/{level}/status"
+    assert topics.events == f"edge-watch/{level}/events"
+    assert topics.health == f"edge-watch/{level}/health"
+
+
+def test_prefix_is_configurable() -> None:
+    assert Topics("t", "park/traps").status == "park/traps/t/status"
+    assert alert_messages(alert(), "park")[0].topic == "park/trap%207/alert/bengal%20tiger"
+
+
+@pytest.mark.parametrize("prefix", ["", "a/#", "+", "/a", "a/", "$SYS", "a\x00"])
+def test_prefix_that_is_no_topic_is_refused(prefix: str) -> None:
+    with pytest.raises(UsageError, match="expected a topic prefix like edge-watch"):
+        Topics("t", prefix)
+
+
+def test_deployment_without_a_name_is_refused() -> None:
+    with pytest.raises(UsageError, match="--deployment"):
+        Topics("")
+
+
+def test_alert_json() -> None:
+    text, picture = alert_messages(alert())
+    assert json.loads(text.payload) == {
+        "schema_version": 1,
+        "id": ID,
+        "deployment": "trap 7",
+        "species": "Bengal tiger",
+        "scientific_name": "Panthera tigris",
+        "probability": 0.9877,
+        "event_start": "2026-05-01T06:15:30.250+05:30",
+        "event_end": None,
+        "lighting": "day",
+        "frames": 3,
+        "box": [0.25, 0.5, 0.5, 0.25],
+        "image_topic": "edge-watch/trap%207/alert/bengal%20tiger/image",
+        "location": {"latitude": 21.5, "longitude": 79.25},
+        "model": "wildlife 1",
+        "replay": False,
+    }
+    assert replace(text, payload=b"") == Message("edge-watch/trap%207/alert/bengal%20tiger", b"", 1, False, 0, ID)
+    assert replace(picture, payload=b"") == Message(
+        "edge-watch/trap%207/alert/bengal%20tiger/image", b"", 1, False, 1, ID, picture=True
+    )
+
+
+def test_alert_without_picture_or_place() -> None:
+    (text,) = alert_messages(Alert(sighting(image=None, replay=True), Deployment("t"), "wildlife 1"))
+    payload = json.loads(text.payload)
+    assert (payload["image_topic"], payload["location"], payload["replay"]) == (None, None, True)
+
+
+def test_alert_picture_says_which_and_when() -> None:
+    _, picture = alert_messages(alert())
+    taken = (START + timedelta(seconds=2)).replace(microsecond=0)
+    assert exif.read(picture.payload) == exif.Exif(ID, taken)
+    assert exif.read(picture.payload).taken.utcoffset() == timedelta(hours=5, minutes=30)  # type: ignore[union-attr]
+
+
+def test_event_is_in_frigates_words() -> None:
+    payload = json.loads(event_message(TOPICS, sighting(), None).payload)
+    assert payload["type"] == "new"
+    assert payload["before"] == payload["after"]
+    assert payload["after"] == {
+        "id": ID,
+        "camera": "trap-7",
+        "frame_time": START.timestamp() + 2,
+        "label": "Bengal tiger",
+        "sub_label": None,
+        "top_score": 0.9877,
+        "score": 0.9877,
+        "false_positive": False,
+        "start_time": START.timestamp(),
+        "end_time": None,
+        "box": [16, 24, 48, 36],
+        "area": 384,
+        "ratio": 2.67,
+        "current_zones": [],
+        "entered_zones": [],
+        "has_snapshot": True,
+        "has_clip": False,
+        "active": True,
+        "stationary": False,
+    }
+
+
+def test_event_has_a_past_and_an_end() -> None:
+    end = START + timedelta(seconds=9)
+    over = sighting(type="end", event_end=end, last_seen=end, probability=0.5, image=None)
+    message = event_message(TOPICS, over, sighting())
+    payload = json.loads(message.payload)
+    assert (payload["type"], payload["before"]["score"], payload["after"]["score"]) == ("end", 0.9877, 0.5)
+    assert (payload["after"]["end_time"], payload["after"]["active"]) == (end.timestamp(), False)
+    assert (payload["after"]["box"], payload["after"]["has_snapshot"]) == (None, False)
+    assert (message.topic, message.qos, message.retain) == ("edge-watch/trap-7/events", 0, False)
+
+
+def test_health_json() -> None:
+    message = health_message(TOPICS, Health(60.5, 300, 2, 3.5, None, 812.0, 4, 1, 2, 3, 1777596330.0))
+    assert json.loads(message.payload) == {
+        "schema_version": 1,
+        "uptime_s": 60.5,
+        "frames": 300,
+        "skipped": 2,
+        "inference_ms": 3.5,
+        "temperature_c": None,
+        "disk_free_mb": 812.0,
+        "outbox_depth": 4,
+        "dropped": 1,
+        "refused": 2,
+        "unheard": 3,
+        "next_contact_by": 1777596330.0,
+    }
+    assert (message.topic, message.qos, message.retain) == ("edge-watch/trap-7/health", 0, True)
+
+
+def test_status() -> None:
+    assert status_message(TOPICS, "online") == Message("edge-watch/trap-7/status", b"online", qos=1, retain=True)
+
+
+# Home Assistant's documented keys: those of a device announcement, and those of each kind of entity.
+SHARED_KEYS = {"device", "origin", "components", "availability_topic", "payload_available", "payload_not_available"}
+DEVICE_KEYS = {"identifiers", "name", "manufacturer", "model", "sw_version"}
+ENTITY_KEYS = {
+    "platform",
+    *("name", "unique_id", "state_topic", "value_template", "device_class", "state_class", "unit_of_measurement"),
+    *("icon", "entity_category", "json_attributes_topic", "expire_after"),
+}
+OWN_KEYS = {
+    "binary_sensor": {"off_delay"},
+    "sensor": set(),
+    "image": {"image_topic", "content_type"},
+    "event": {"event_types"},
+}
+
+
+def test_discovery_has_home_assistants_keys() -> None:
+    message = discovery_message(TOPICS, ["Bengal tiger", "leopard"], off_delay_s=600, version="0.1.0")
+    payload = json.loads(message.payload)
+    assert (message.topic, message.qos, message.retain) == ("homeassistant/device/trap-7/config", 1, True)
+    assert set(payload) == SHARED_KEYS
+    assert set(payload["device"]) == DEVICE_KEYS
+    assert payload["device"]["identifiers"] == ["edge-watch_trap-7"]
+    assert payload["origin"] == {"name": "edge-watch", "sw_version": "0.1.0"}
+    assert payload["availability_topic"] == "edge-watch/trap-7/status"
+    entities = payload["components"]
+    assert {entity["platform"] for entity in entities.values()} == set(OWN_KEYS)
+    for key, entity in entities.items():
+        assert set(entity) <= ENTITY_KEYS | OWN_KEYS[entity["platform"]], key
+        assert entity["unique_id"] == f"edge-watch_trap-7_{key}"
+        assert re.fullmatch("[a-zA-Z0-9_-]+", entity["unique_id"])
+        assert len(entity["name"]) <= 32
+    states = [entity.get("state_topic") for entity in entities.values() if entity["platform"] == "binary_sensor"]
+    assert states == ["edge-watch/trap-7/alert/bengal%20tiger", "edge-watch/trap-7/alert/leopard"]
+    assert entities["last_picture"]["image_topic"] == "edge-watch/trap-7/alert/+/image"
+    assert entities["outbox_depth"]["entity_category"] == "diagnostic"
+
+
+def test_discovery_reads_fields_that_the_messages_have() -> None:
+    components = json.loads(discovery_message(TOPICS, ["tiger"], off_delay_s=1, version="1").payload)["components"]
+    health = json.loads(health_message(TOPICS, Health(0, 0, 0, None, None, None, 0, 0, 0, 0, 0)).payload)
+    told = json.loads(alert_messages(alert())[0].payload)
+    for entity in components.values():
+        fields = re.findall(r"value_json\.(\w+)", entity.get("value_template", ""))
+        assert set(fields) <= set(health if entity["state_topic"] == TOPICS.health else told) if fields else True
+
+
+def test_home_assistant_ids_stay_apart() -> None:
+    assert ascii_id("trap-7_b") == "trap-7_b"
+    assert ascii_id("trap 7") != ascii_id("trap/7")
+    assert re.fullmatch("[a-zA-Z0-9_-]+", ascii_id("šuma #1"))
+
+
+def test_exif_leaves_pixels_and_other_segments() -> None:
+    before = jpeg()
+    after = exif.write(before, id=ID, taken=START)
+    first, second = (cv2.imdecode(np.frombuffer(each, np.uint8), cv2.IMREAD_COLOR) for each in (before, after))
+    assert np.array_equal(first, second)
+    assert after[:4] == b"\xff\xd8\xff\xe1"
+    assert after.endswith(before[2:])
+    assert exif.size(after) == (64, 48)
+
+
+def test_exif_replaces_an_earlier_one() -> None:
+    other = "00000000-0000-4000-8000-000000000001"
+    twice = exif.write(exif.write(jpeg(), id=other, taken=START), id=ID, taken=datetime(2020, 1, 1, tzinfo=UTC))
+    assert exif.read(twice) == exif.Exif(ID, datetime(2020, 1, 1, tzinfo=UTC))
+    assert len(twice) == len(exif.write(jpeg(), id=ID, taken=START))
+
+
+def test_exif_is_read_by_others() -> None:
+    image = pytest.importorskip("PIL.Image")
+    with image.open(io.BytesIO(exif.write(jpeg(), id=ID, taken=START))) as picture:
+        fields = picture.getexif().get_ifd(0x8769)
+    assert fields == {
+        0x9000: b"0232",
+        0x9003: "2026:05:01 06:15:30",
+        0x9011: "+05:30",
+        0xA420: ID.replace("-", ""),
+    }
+
+
+def test_exif_absent_or_cut_off_reads_as_nothing() -> None:
+    assert exif.read(jpeg()) == exif.Exif(None, None)
+    whole = exif.write(jpeg(), id=ID, taken=START)
+    for length in range(3, len(whole)):
+        exif.read(whole[:length])
+    for index in range(20, 190):
+        exif.read(whole[:index] + b"\xff" + whole[index + 1 :])
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xd8", b"\x89PNG\r\n\x1a\n"])
+def test_exif_of_what_is_no_jpeg(content: bytes) -> None:
+    with pytest.raises(ImageError, match="expected a JPEG file"):
+        exif.read(content)
+    with pytest.raises(ImageError, match="expected a JPEG file"):
+        exif.write(content, id=ID, taken=START)
