@@ -46,19 +46,21 @@ def read_calibration(bundle: ModelBundle, samples: int | None = None) -> Calibra
                              f"train the model again with `train fit`")
     try:
         with np.load(path) as stored:
-            images, labels, lighting = stored["images"], stored["labels"], [str(value) for value in stored["lighting"]]
+            images, labels = stored["images"], stored["labels"]
+            lighting = [str(value) for value in stored["lighting"]]
     except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise BundleError(f"{path}: expected images, labels and lighting, found: {error}; train the model again") from error
+        raise BundleError(f"{path}: expected images, labels and lighting, found: {error}; "
+                          f"train the model again") from error
     size = bundle.manifest.input.size
     if images.dtype != np.uint8 or images.shape[1:] != (size, size, 3) or not len(images):
-        raise BundleError(f"{path}: expected (n, {size}, {size}, 3) uint8 pictures, found {images.shape} {images.dtype}; "
-                          f"train the model again")
+        raise BundleError(f"{path}: expected (n, {size}, {size}, 3) uint8 pictures, found {images.shape} "
+                          f"{images.dtype}; train the model again")
     if int(images.max()) < 128:
-        raise BundleError(f"{path}: expected pictures of 0-255, found none brighter than {images.max()}; the calibration "
-                          f"does not fit the network's input range, train the model again")
+        raise BundleError(f"{path}: expected pictures of 0-255, found none brighter than {images.max()}; "
+                          f"the calibration does not fit the network's input range, train the model again")
     if len(labels) != len(images) or not set(lighting) <= set(LIGHTINGS) or not _known(labels, len(bundle.labels)):
-        raise BundleError(f"{path}: expected one of {len(bundle.labels)} labels and one of {LIGHTINGS} for each picture, "
-                          f"found others; train the model again")
+        raise BundleError(f"{path}: expected one of {len(bundle.labels)} labels and one of {LIGHTINGS} for each "
+                          f"picture, found others; train the model again")
     kinds = [(bundle.labels.names[int(label)], light) for label, light in zip(labels, lighting, strict=True)]
     chosen = _choose(kinds, len(images) if samples is None else samples)
     if samples is not None and len(chosen) < samples:

@@ -1,95 +1,144 @@
-"""What a conversion changed, as a table for the terminal and as a section of CARD.md."""
+"""What a conversion changed: the table for the terminal, and CARD.md of the int8 bundle."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
-from models.manifest import LIGHTINGS, Comparison, Manifest
+from models.labels import LabelMap
+from models.manifest import LIGHTINGS, ClassMetrics, Comparison, Manifest
 
 TITLES = {"day": "by day", "night": "in infrared grey"}
+RESULTS, FAILURES, CONVERSION = "## Results per class", "## Known failures", "## Conversion to int8"
 
 
 def terminal_table(manifest: Manifest) -> str:
     """Accuracy before and after, and the classes whose recall has changed."""
-    compared = manifest.quantization.compared
     lines = [f"{'':18}{'float':>8}{'int8':>9}{'change':>9}{'same answer':>14}{'photos':>9}"]
-    for lighting in LIGHTINGS:
-        found = compared[lighting]
+    for lighting, found in manifest.quantization.compared.items():
         lines.append(f"{TITLES[lighting]:18}{found.float_accuracy:8.1%}{found.accuracy:9.1%}"
                      f"{_points(found):>9}{found.agreement:14.1%}{found.n:9}")
-    rows = list(_class_rows(manifest))
-    wide = max(len(row[0]) for row in rows)
-    lines += ["", "recall, float -> int8 of the classes that changed:"]
-    changed = [row for row in rows if row[2] != row[3] or row[4] != row[5]]
-    lines += [f"  {name:{wide}}  {TITLES['day']} {day_float} -> {day}, {TITLES['night']} {night_float} -> {night}  (n = {n})"
-              for name, n, day_float, day, night_float, night in changed]
-    return "\n".join(lines if changed else lines[:-2])
+    changed = []
+    for name, count, pairs in _classes(manifest):
+        day, night = ((before.recall, after.recall) for before, after in pairs)
+        if day[0] != day[1] or night[0] != night[1]:
+            changed.append((name, count, *day, *night))
+    if changed:
+        wide = max(6, *(len(row[0]) for row in changed))
+        lines += ["", f"{'recall':{wide}}  photos   by day: float    int8   in grey: float    int8"]
+        lines += [f"{name:{wide}}  {n:>6}{before:>16.1%}{after:>8.1%}{night_before:>17.1%}{night_after:>8.1%}"
+                  for name, n, before, after, night_before, night_after in changed]
+    return "\n".join(lines)
 
 
-def card(parent_card: str, parent: Manifest, manifest: Manifest, size_bytes: int, parent_bytes: int) -> str:
-    """The text of the int8 bundle's CARD.md: what its parent's says, and a section on the conversion."""
-    return parent_card.rstrip() + "\n\n" + "\n".join(_section(parent, manifest, size_bytes, parent_bytes)) + "\n"
+def card(
+    parent_card: str, parent: Manifest, manifest: Manifest, labels: LabelMap, size_bytes: int, parent_bytes: int
+) -> str:
+    """The text of the int8 bundle's CARD.md: its parent's, with this model's results and how it was converted.
+
+    Args:
+        parent_card: the float bundle's CARD.md.
+        parent: the float bundle's manifest.
+        manifest: the int8 bundle's.
+        labels: of both.
+        size_bytes: of `model.tflite`.
+        parent_bytes: of `model.keras`.
+    """
+    _, *sections = re.split(r"^(?=## )", parent_card, flags=re.MULTILINE)
+    sections = [section.strip() for section in sections]
+    if manifest.verified:
+        own = "\n".join(_results(manifest, labels))
+        if not any(section.startswith(RESULTS) for section in sections):
+            sections.append(RESULTS)
+        sections = [own if section.startswith(RESULTS) else section for section in sections]
+    sections = [_counted_with_float(section) if section.startswith(FAILURES) else section for section in sections]
+    conversion = "\n".join(_conversion(parent, manifest, size_bytes, parent_bytes))
+    return "\n\n".join(["\n".join(_head(manifest)), *sections, conversion]) + "\n"
 
 
-def _section(parent: Manifest, manifest: Manifest, size_bytes: int, parent_bytes: int) -> Iterator[str]:
-    stored, origin = manifest.quantization, manifest.provenance
-    yield "## Conversion to int8"
+def _head(manifest: Manifest) -> Iterator[str]:
+    yield f"# {manifest.name} {manifest.version}, int8"
     yield ""
-    yield (f"The sections above describe the float model. This bundle holds its full-integer version: weights and "
-           f"activations are 8-bit, the input is raw uint8 {manifest.input.order}, {manifest.input.size} x "
-           f"{manifest.input.size} px, the output {manifest.output.dtype} logits. "
-           f"`model.tflite` has {size_bytes / 1e6:.2f} MB (the float model: {parent_bytes / 1e6:.2f} MB).")
-    yield ""
-    yield f"    {origin.command}"
-    yield ""
-    yield (f"Made on {origin.created[:10]} from `{origin.parent['path']}` with "
-           f"{', '.join(f'{name} {version}' for name, version in sorted(origin.versions.items()))}. "
-           f"Ranges were measured on {_calibration(stored.calibration)} of the training set.")
-    yield ""
-    operators = ", ".join(f"{kind} {count}" for kind, count in stored.operators.items())
-    yield f"Operators: {operators}; {stored.float_operators} of them work on floating-point numbers."
-    yield ""
-    if not stored.compared:
-        yield ("**Not verified**: it was converted without its test photos (`--no-verify`). The temperature, the operating "
-               "points and all results are those of the float model.")
+    origin, stored = manifest.provenance, manifest.quantization
+    about = (f"{origin.backbone}, {manifest.input.size} x {manifest.input.size} px, {manifest.output.classes} classes, "
+             f"in 8-bit integers")
+    if not manifest.verified:
+        yield (f"{about}. **Not verified**: it was converted without its test photos (`--no-verify`). Temperature, "
+               f"operating points and all results below are the float model's.")
         return
-    yield from _results(parent, manifest)
+    found = [f"{stored.compared[lighting].accuracy:.1%} {TITLES[lighting]} (float: "
+             f"{stored.compared[lighting].float_accuracy:.1%})" for lighting in LIGHTINGS]
+    yield f"{about}. Test photos right: {', '.join(found)}, n = {stored.compared['day'].n}."
 
 
-def _results(parent: Manifest, manifest: Manifest) -> Iterator[str]:
-    yield "### Float against int8, on the test photos"
+def _results(manifest: Manifest, labels: LabelMap) -> Iterator[str]:
+    yield RESULTS
     yield ""
-    yield from _markdown(
-        ("", "float", "int8", "change, points", "same answer", "photos"),
-        [(TITLES[lighting], f"{found.float_accuracy:.1%}", f"{found.accuracy:.1%}", _points(found),
-          f"{found.agreement:.1%}", str(found.n))
-         for lighting, found in manifest.quantization.compared.items()],
-    )
+    yield ("On the test photos, with this int8 model; \"grey\" are infrared-grey versions of the same photos. \"Alerts "
+           "from\" is the operating point: the probability from which on the class counts as recognised, chosen on the "
+           "validation photos for a precision of 95 %.")
     yield ""
-    yield "Recall of each class:"
-    yield ""
-    yield from _markdown(("class", "photos", "day, float", "day, int8", "grey, float", "grey, int8"),
-                         list(_class_rows(manifest)))
-    yield ""
-    yield (f"Temperature and operating points were fitted again on the validation photos with this file: temperature "
-           f"{manifest.temperature:.2f} (float: {parent.temperature:.2f}), calibration error "
-           f"{manifest.metrics['day'].calibration_error:.1%} by day and "
-           f"{manifest.metrics['night'].calibration_error:.1%} in grey.")
+    kinds = {label.name: label.observation_type for label in labels}
+    rows = []
+    for name, n, ((day_before, day), (night_before, night)) in _classes(manifest):
+        points = manifest.operating_points[name]
+        rows.append((name, kinds[name], str(n), f"{day.precision:.1%}", f"{day.recall:.1%}", f"{day_before.recall:.1%}",
+                     f"{night.precision:.1%}", f"{night.recall:.1%}", f"{night_before.recall:.1%}",
+                     f"{points['day'].threshold:.2f} / {points['night'].threshold:.2f}"))
+    yield from _markdown(("class", "kind", "n", "precision day", "recall day", "recall day, float", "precision grey",
+                          "recall grey", "recall grey, float", "alerts from, day / night"), rows)
+    for lighting in LIGHTINGS:
+        found = manifest.metrics[lighting]
+        yield ""
+        yield (f"{TITLES[lighting].capitalize()}: accuracy {found.accuracy:.1%}, macro-F1 {found.macro_f1:.1%}, among "
+               f"the first three {found.top3:.1%}, expected calibration error {found.calibration_error:.1%}.")
+    weak = [f"{name} ({lighting}: {point.precision:.0%})" for name, points in manifest.operating_points.items()
+            for lighting, point in points.items() if point.precision < 0.95]
+    if weak:
+        yield ""
+        yield f"No threshold reached a precision of 95 % on the validation photos for: {', '.join(weak)}."
 
 
-def _class_rows(manifest: Manifest) -> Iterator[tuple[str, ...]]:
-    """(class, photos, then recall by day float and int8, in grey float and int8) for each class with test photos."""
-    compared = manifest.quantization.compared
-    for name, day in manifest.metrics["day"].per_class.items():
-        if not day.n:
-            continue
-        recalls = [
-            recall
-            for lighting in LIGHTINGS
-            for recall in (compared[lighting].float_per_class[name].recall,
-                           manifest.metrics[lighting].per_class[name].recall)
-        ]
-        yield name, str(day.n), *(f"{recall:.1%}" for recall in recalls)
+def _counted_with_float(section: str) -> str:
+    return section.replace(FAILURES, f"{FAILURES}\n\nCounted with the float model, before the conversion:", 1)
+
+
+def _conversion(parent: Manifest, manifest: Manifest, size_bytes: int, parent_bytes: int) -> Iterator[str]:
+    stored, origin = manifest.quantization, manifest.provenance
+    yield CONVERSION
+    yield ""
+    yield (f"Weights (by channel) and activations are 8-bit integers; the input is raw uint8 {manifest.input.order}, "
+           f"the output {manifest.output.dtype} logits. `model.tflite` has {size_bytes / 1e6:.2f} MB, the float model "
+           f"{parent_bytes / 1e6:.2f} MB. It was converted on {origin.created[:10]} from `{origin.parent['path']}` by")
+    yield ""
+    yield f"```\n{origin.command}\n```"
+    yield ""
+    yield (f"The ranges of the activations were measured on {_calibration(stored.calibration)} of the training set. "
+           f"{stored.float_operators} of {sum(stored.operators.values())} operators work on floating-point numbers: "
+           f"{', '.join(f'{kind} {count}' for kind, count in stored.operators.items())}.")
+    if stored.compared:
+        yield ""
+        yield from _markdown(
+            ("test photos right", "float", "int8", "change, points", "same answer", "n"),
+            [(TITLES[lighting], f"{found.float_accuracy:.1%}", f"{found.accuracy:.1%}", _points(found),
+              f"{found.agreement:.1%}", str(found.n)) for lighting, found in stored.compared.items()],
+        )
+        yield ""
+        yield (f"Temperature and operating points were fitted again on the validation photos with the int8 model "
+               f"(temperature {manifest.temperature:.2f}, float {parent.temperature:.2f}).")
+    yield ""
+    yield "Versions: " + ", ".join(f"{name} {version}" for name, version in sorted(origin.versions.items())) + "."
+
+
+def _classes(manifest: Manifest) -> Iterator[tuple[str, int, list[tuple[ClassMetrics, ClassMetrics]]]]:
+    """Name, number of test photos, and (float, int8) by day and in grey, of each class with test photos."""
+    for name, found in manifest.metrics["day"].per_class.items():
+        if found.n:
+            yield name, found.n, [
+                (manifest.quantization.compared[lighting].float_per_class[name],
+                 manifest.metrics[lighting].per_class[name])
+                for lighting in LIGHTINGS
+            ]
 
 
 def _calibration(counts: dict[str, dict[str, int]]) -> str:

@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
                        help="a float bundle, as `train fit` writes it (default: the newest under runs/)")
     found.add_argument("--quantize", required=True, choices=("int8",), help="how to store the numbers")
     found.add_argument("--out", type=Path, metavar="DIR", help="the new bundle (default: BUNDLE with -int8 appended)")
-    found.add_argument("--data", type=Path, metavar="DIR", help="where the photos are, if they have moved since training")
+    found.add_argument("--data", type=Path, metavar="DIR", help="where the photos are, if they have moved")
     found.add_argument("--no-verify", action="store_true", help="do not compare on the test photos")
     found.add_argument("--samples", type=int, metavar="N", help="calibrate with N of the pictures (default: all)")
     found.add_argument("--force", action="store_true", help="replace a bundle that is already there")
@@ -59,7 +59,8 @@ def main(argv: Sequence[str]) -> int:
     parent = open_float(path)
     out = options.out or _beside(path)
     if out.resolve() == path.resolve():
-        raise UsageError(f"--out {out}: expected another folder than the float bundle's, found the same; choose another")
+        raise UsageError(f"--out {out}: expected another folder than the float bundle's, found the same; "
+                         f"choose another")
     require_free(out, options.force)
     calibration = read_calibration(parent, options.samples)
     photos = None if options.no_verify else find_photos(parent, options.data)

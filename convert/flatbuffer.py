@@ -1,4 +1,4 @@
-"""What a .tflite file holds, read from its flatbuffer: operators, float tensors, what goes in and what comes out."""
+"""What a .tflite file holds: operators, float tensors, what goes in and comes out; and its table of metadata."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
@@ -34,9 +35,9 @@ class Port:
 class Graph:
     """A network as it is stored.
 
-    `operators` counts them by type, most frequent first. `float_tensors` names the tensors of floating-point numbers that
-    operators read or write, as `OPERATOR tensor`; `float_operators` counts those operators. `per_tensor` names the
-    convolutions whose weights share one scale.
+    `operators` counts them by type, most frequent first. `float_tensors` names the tensors of floating-point numbers
+    that operators read or write, as `OPERATOR tensor`; `float_operators` counts those operators. `per_tensor` names
+    the convolutions' weights that share one scale.
     """
 
     operators: dict[str, int]
@@ -62,7 +63,7 @@ def parse(model: bytes) -> Any:
         raise BundleError(f"model.tflite: expected a TFLite model, found damaged data ({error}); "
                           f"convert the model again") from error
     if not tree.subgraphs or len(tree.subgraphs[0].inputs) != 1 or len(tree.subgraphs[0].outputs) != 1:
-        raise BundleError("model.tflite: expected one input and one output, found something else; train the model again")
+        raise BundleError("model.tflite: expected one input and one output, found others; train the model again")
     return tree
 
 
@@ -104,17 +105,43 @@ def require_integer(graph: Graph, size: int, classes: int) -> None:
                           f"choose another --backbone")
     left = [kind for kind in _SHAPE_OPERATORS if kind in graph.operators]
     if left or graph.input.shape != (1, size, size, 3) or graph.output.shape != (1, classes):
-        raise BundleError(f"model.tflite: expected (1, {size}, {size}, 3) in, (1, {classes}) out and no work on shapes, "
-                          f"found {graph.input.shape}, {graph.output.shape} and {left}; train the model again")
+        raise BundleError(f"model.tflite: expected (1, {size}, {size}, 3) in, (1, {classes}) out and no work on "
+                          f"shapes, found {graph.input.shape}, {graph.output.shape} and {left}; train the model again")
     if graph.per_tensor:
-        raise BundleError(f"model.tflite: expected a scale for each channel, found one for all in {graph.per_tensor[0]}; "
-                          f"convert with the TensorFlow that edge-watch[train] installs")
+        raise BundleError(f"model.tflite: expected a scale for each channel, found one for all in "
+                          f"{graph.per_tensor[0]}; convert with the TensorFlow that edge-watch[train] installs")
     taken = (graph.input.dtype, graph.input.scale, graph.input.zero_point)
     if taken != ("UINT8", 1.0, 0):
         raise BundleError(f"model.tflite: expected raw uint8 0-255 as input (scale 1, zero point 0), found {taken}; "
                           f"the calibration pictures do not fit the network's input range, train the model again")
     if graph.output.dtype not in ("UINT8", "INT8") or graph.output.scale <= 0:
         raise BundleError(f"model.tflite: expected quantized logits as output, found {graph.output}; convert again")
+
+
+def with_metadata(model: bytes, name: str, content: bytes) -> bytes:
+    """The same model with an entry in its table of metadata, in place of one of that name.
+
+    Raises:
+        BundleError: as `parse`.
+    """
+    tree = parse(model)
+    buffer, entry = schema.BufferT(), schema.MetadataT()
+    buffer.data = np.frombuffer(content, np.uint8)
+    tree.buffers.append(buffer)
+    entry.name, entry.buffer = name.encode(), len(tree.buffers) - 1
+    tree.metadata = [*(kept for kept in tree.metadata or () if kept.name != entry.name), entry]
+    builder = _AlignedBuilder(len(model) + len(content))
+    builder.Finish(tree.Pack(builder), IDENTIFIER)
+    return bytes(builder.Output())
+
+
+class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
+    """Keeps the schema's `force_align: 16` of weights, which the generated Python code forgets."""
+
+    def CreateNumpyVector(self, x: Any) -> Any:  # noqa: N802 (the library's name)
+        if x.dtype == np.uint8:
+            self.Prep(16, x.nbytes)
+        return super().CreateNumpyVector(x)
 
 
 def _kind(tree: Any, operator: Any) -> str:

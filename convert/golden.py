@@ -16,8 +16,8 @@ CANDIDATES, PICTURES = 24, 2
 def golden(network: Interpreter) -> bytes:
     """The content of golden.npz: `inputs` (2, size, size, 3) uint8 RGB, `outputs` (2, classes) float32, `runtime`.
 
-    The pictures are generated (a bundle shall not carry anybody's photos). Of the candidates those are taken whose answer
-    leads by most, so that a runtime that rounds otherwise still gives the same answer.
+    The pictures are generated (a bundle shall not carry anybody's photos). Of the candidates those are taken whose
+    answer leads by most, so that a runtime that rounds otherwise still gives the same answer.
     """
     pictures = np.stack([_picture(seed, network.size) for seed in range(CANDIDATES)])
     logits = np.stack([network.run(picture) for picture in pictures])
@@ -37,4 +37,5 @@ def _picture(seed: int, size: int) -> NDArray[np.uint8]:
         noise = random.integers(0, 256, (cells, cells, 3), np.uint8)
         layers += cv2.resize(noise, (size, size), interpolation=cv2.INTER_LINEAR_EXACT).astype(np.float32) / cells**0.5
     low, high = layers.min(), layers.max()
-    return ((layers - low) / (high - low) * 255).astype(np.uint8)
+    stretched: NDArray[np.uint8] = ((layers - low) / (high - low) * 255).astype(np.uint8)
+    return stretched

@@ -64,7 +64,8 @@ class FloatModel:
             try:
                 self._model = keras.saving.load_model(path, compile=False)
             except (ValueError, TypeError, OSError, KeyError) as error:
-                raise EdgeWatchError(f"{path}: expected a Keras model, found: {_reason(error)}; train it again") from error
+                raise EdgeWatchError(f"{path}: expected a Keras model, found: {_reason(error)}; "
+                                     f"train it again") from error
         self.versions = {"tensorflow": str(tf.__version__), "keras": str(keras.__version__)}
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -95,21 +96,51 @@ class FloatModel:
             try:
                 return bytes(converter.convert())
             except _conversion_errors(tf) as error:
-                raise EdgeWatchError(f"expected a network that TensorFlow can convert to int8, found: {_reason(error)}; "
-                                     f"choose another --backbone, or see all of it with --debug") from error
+                raise EdgeWatchError(f"expected a network that TensorFlow can convert to int8, found: "
+                                     f"{_reason(error)}; choose another --backbone, or see all with --debug") from error
 
     def _fixed(self, size: int) -> Any:
-        """The model for one picture at a time (an open batch leaves SHAPE, STRIDED_SLICE and PACK in the graph)."""
-        keras, tf = self._keras, self._tf
+        """The model for one picture at a time (an open batch leaves SHAPE, STRIDED_SLICE and PACK in the graph).
 
-        class RawRange(keras.layers.Layer):  # type: ignore[misc,name-defined]
-            """Says that the input reaches from 0 to 255 whatever the calibration pictures reach: scale 1, exactly."""
+        What comes before the first weights has a range that is known and need not be measured: the input's is 0-255
+        whatever the calibration pictures reach, and the scaled input's follows from it. Left to itself the converter
+        gives the scaled input only two thirds of its 256 steps.
+        """
+        keras = self._keras
+        raw, scaled = _input_layers(keras, self._tf)
 
-            def call(self, image: Any) -> Any:
-                return tf.quantization.fake_quant_with_min_max_args(image, 0.0, 255.0)
+        def clone(layer: Any) -> Any:
+            constants = isinstance(layer, keras.layers.Rescaling) and np.ndim(layer.scale) == np.ndim(layer.offset) == 0
+            return scaled(float(layer.scale), float(layer.offset)) if constants else layer
 
         image = keras.Input(batch_shape=(1, size, size, 3), name="image")
-        return keras.Model(image, self._model(RawRange(name="raw")(image)), name="bundle")
+        model = keras.models.clone_model(self._model, clone_function=clone)
+        return keras.Model(image, model(raw(image)), name="bundle")
+
+
+def _input_layers(keras: Any, tf: Any) -> tuple[Any, Any]:
+    """Two layers, the raw input and its scaling, that tell the converter the range of what they give."""
+    fixed_range = tf.quantization.fake_quant_with_min_max_args
+
+    class Raw(keras.layers.Layer):  # type: ignore[misc]
+        """Gives what it takes: 0 to 255."""
+
+        def call(self, image: Any) -> Any:
+            return fixed_range(image, 0.0, 255.0)
+
+    class Scaled(keras.layers.Layer):  # type: ignore[misc]
+        """Gives `image * scale + offset`, as Keras' Rescaling does."""
+
+        def __init__(self, scale: float, offset: float) -> None:
+            super().__init__()
+            self._scale, self._offset = scale, offset
+
+        def call(self, image: Any) -> Any:
+            least, most = sorted((0.0, 255.0 * self._scale))
+            product = fixed_range(image * self._scale, least, most)
+            return fixed_range(product + self._offset, least + self._offset, most + self._offset)
+
+    return Raw(name="raw"), Scaled
 
 
 def _conversion_errors(tf: Any) -> tuple[type[Exception], ...]:

@@ -80,9 +80,9 @@ def convert(
         proof = None if photos is None else verify(parent, photos, model.logits, network)
         versions = _versions(model, network)
         manifest = _manifest(parent, graph, calibration, proof, _provenance(parent, command, versions, calibration))
-        text = card((parent.path / CARD).read_text(encoding="utf-8"), parent.manifest, manifest, len(content),
+        text = card(_parent_card(parent), parent.manifest, manifest, parent.labels, len(content),
                     parent.model.stat().st_size)
-        files = {TFLITE: file, GOLDEN: golden(network), CARD: text.encode()}
+        files: dict[str, bytes | Path] = {TFLITE: file, GOLDEN: golden(network), CARD: text.encode()}
         written = write_bundle(out, manifest, parent.labels, files, force)
     print(terminal_table(manifest) if proof else "not verified (--no-verify): nothing is known of its accuracy")
     print(f"{out}: written")
@@ -111,6 +111,10 @@ def _summary(graph: Graph, size_bytes: int, parent_bytes: int, seconds: float) -
             f"operators: {operators}; float ones: {graph.float_operators}")
 
 
+def _parent_card(parent: ModelBundle) -> str:
+    return (parent.path / CARD).read_text(encoding="utf-8") if CARD in parent.manifest.files else ""
+
+
 def _versions(model: FloatModel, network: Interpreter) -> dict[str, str]:
     return {"edge-watch": models.__version__, "python": platform.python_version(), "numpy": np.__version__,
             "opencv": cv2.__version__, **model.versions, network.runtime: network.version}
@@ -124,7 +128,7 @@ def _provenance(
     return dataclasses.replace(
         origin,
         command=command,
-        created=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         versions=versions,
         settings={**origin.settings, "quantize": "int8", "samples": len(calibration.images)},
         parent={

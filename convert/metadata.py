@@ -9,12 +9,11 @@ from typing import Any
 
 import flatbuffers
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
-from convert.flatbuffer import IDENTIFIER, parse
+from convert.flatbuffer import with_metadata
 
 LABELS_FILE = "labels.txt"
-_ENTRY, _METADATA_IDENTIFIER = b"TFLITE_METADATA", b"M001"
+_IDENTIFIER = b"M001"
 # From metadata_schema.fbs 1.5.0; a field is named by its place in its table.
 _TENSOR_AXIS_LABELS, _RGB, _FEATURES, _IMAGE, _NORMALIZATION = 2, 1, 1, 2, 1
 
@@ -36,25 +35,7 @@ def embed(model: bytes, name: str, version: str, description: str, labels: Seque
     Returns:
         The new file.
     """
-    tree = parse(model)
-    buffer = schema.BufferT()
-    buffer.data = np.frombuffer(_metadata(name, version, description, size), np.uint8)
-    tree.buffers.append(buffer)
-    entry = schema.MetadataT()
-    entry.name, entry.buffer = _ENTRY, len(tree.buffers) - 1
-    tree.metadata = [*(kept for kept in tree.metadata or () if kept.name != _ENTRY), entry]
-    builder = _AlignedBuilder(len(model) + 65536)
-    builder.Finish(tree.Pack(builder), IDENTIFIER)
-    return bytes(builder.Output()) + _archive(labels)
-
-
-class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
-    """Keeps the schema's `force_align: 16` of weights, which the generated Python code forgets."""
-
-    def CreateNumpyVector(self, x: Any) -> Any:  # noqa: N802 (the library's name)
-        if x.dtype == np.uint8:
-            self.Prep(16, x.nbytes)
-        return super().CreateNumpyVector(x)
+    return with_metadata(model, "TFLITE_METADATA", _metadata(name, version, description, size)) + _archive(labels)
 
 
 def _archive(labels: Sequence[str]) -> bytes:
@@ -99,7 +80,7 @@ def _metadata(name: str, version: str, description: str, size: int) -> bytes:
         3: ("offset", _offsets(builder, [graph])),
         7: ("offset", builder.CreateString("1.0.0")),
     })
-    builder.Finish(root, _METADATA_IDENTIFIER)
+    builder.Finish(root, _IDENTIFIER)
     return bytes(builder.Output())
 
 

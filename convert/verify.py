@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -47,15 +47,6 @@ class Proof:
     compared: dict[str, Comparison]
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """Logits of both models by lighting, each (n, classes) float32, and the truth, (n,) class indexes."""
-
-    truth: NDArray[np.int64]
-    before: dict[str, Logits] = field(default_factory=dict)
-    after: dict[str, Logits] = field(default_factory=dict)
-
-
 def find_photos(bundle: ModelBundle, data: Path | None = None) -> dict[str, list[Photo]]:
     """The validation and test photos that a bundle was made with, each proven by its sha256.
 
@@ -86,8 +77,8 @@ def find_photos(bundle: ModelBundle, data: Path | None = None) -> dict[str, list
             f"type --data DIR if they have moved, or --no-verify to convert without comparing"
         )
     if not wanted["test"] or not wanted["val"]:
-        raise EdgeWatchError(f"{bundle.path / SPLIT}: expected validation and test photos, found {len(wanted['val'])} and "
-                             f"{len(wanted['test'])}; type --no-verify to convert without comparing")
+        raise EdgeWatchError(f"{bundle.path / SPLIT}: expected validation and test photos, found {len(wanted['val'])} "
+                             f"and {len(wanted['test'])}; type --no-verify to convert without comparing")
     return wanted
 
 
@@ -98,8 +89,8 @@ def _split_rows(bundle: ModelBundle) -> list[dict[str, str]]:
     rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
     columns = {"path", "label", "split", "sha256"}
     if not rows or not columns <= set(rows[0]):
-        raise BundleError(f"{path}: expected the columns {sorted(columns)}, found {list(rows[0]) if rows else 'no rows'}; "
-                          f"train the model again, or type --no-verify")
+        raise BundleError(f"{path}: expected the columns {sorted(columns)}, found "
+                          f"{list(rows[0]) if rows else 'no rows'}; train the model again, or type --no-verify")
     unknown = {row["label"] for row in rows} - set(bundle.labels.names)
     if unknown:
         raise BundleError(f"{path}: expected labels of the model, found {sorted(unknown)[0]!r}; "
@@ -121,38 +112,39 @@ def verify(bundle: ModelBundle, photos: dict[str, list[Photo]], before: Network,
     def converted(pictures: NDArray[np.uint8]) -> Logits:
         return np.stack([after.run(picture) for picture in pictures])
 
-    val = ask(photos["val"], size, None, converted)
-    temperature, points = calibrate(val.after, val.truth, names)
-    test = ask(photos["test"], size, before, converted)
+    (val,) = ask(photos["val"], size, [converted])
+    before_by_light, after_by_light = ask(photos["test"], size, [before, converted])
+    temperature, points = calibrate(val, _truth(photos["val"]), names)
+    truth = _truth(photos["test"])
     metrics = {
-        lighting: measure(softmax(found, temperature), test.truth, names) for lighting, found in test.after.items()
+        lighting: measure(softmax(logits, temperature), truth, names) for lighting, logits in after_by_light.items()
     }
-    compared = {
-        lighting: _compare(test, lighting, names, bundle.manifest.temperature, metrics[lighting])
-        for lighting in LIGHTINGS
-    }
+    compared = {}
+    for lighting, logits in before_by_light.items():
+        float_metrics = measure(softmax(logits, bundle.manifest.temperature), truth, names)
+        same = logits.argmax(axis=1) == after_by_light[lighting].argmax(axis=1)
+        compared[lighting] = Comparison(len(truth), float_metrics.accuracy, metrics[lighting].accuracy,
+                                        float(same.mean()), float_metrics.per_class)
     return Proof(temperature, points, metrics, compared)
 
 
-def _compare(test: Answers, lighting: str, names: Sequence[str], temperature: float, after: Metrics) -> Comparison:
-    before = measure(softmax(test.before[lighting], temperature), test.truth, names)
-    same = test.before[lighting].argmax(axis=1) == test.after[lighting].argmax(axis=1)
-    return Comparison(after.n, before.accuracy, after.accuracy, float(same.mean()), before.per_class)
+def _truth(photos: Sequence[Photo]) -> NDArray[np.int64]:
+    return np.array([photo.label for photo in photos], np.int64)
 
 
-def ask(photos: Sequence[Photo], size: int, before: Network | None, after: Network) -> Answers:
-    """The logits of one or two models for photos, prepared as the edge prepares them, by day and in grey."""
-    found = Answers(np.array([photo.label for photo in photos], np.int64))
-    parts: dict[tuple[str, str], list[Logits]] = {}
+def ask(photos: Sequence[Photo], size: int, networks: Sequence[Network]) -> list[dict[str, Logits]]:
+    """Show photos to networks as the edge would, by day and in infrared grey.
+
+    Returns:
+        For each network its (n, classes) float32 logits, by lighting.
+    """
+    parts: list[dict[str, list[Logits]]] = [{lighting: [] for lighting in LIGHTINGS} for _ in networks]
     for pictures in _batches(photos, size):
-        for lighting in LIGHTINGS:
-            seen = pictures if lighting == "day" else np.stack([infrared(picture) for picture in pictures])
-            parts.setdefault(("after", lighting), []).append(after(seen))
-            if before is not None:
-                parts.setdefault(("before", lighting), []).append(before(seen))
-    for (model, lighting), batches in parts.items():
-        getattr(found, model)[lighting] = np.concatenate(batches)
-    return found
+        grey = np.stack([infrared(picture) for picture in pictures])
+        for network, found in zip(networks, parts, strict=True):
+            found["day"].append(network(pictures))
+            found["night"].append(network(grey))
+    return [{lighting: np.concatenate(batches) for lighting, batches in found.items()} for found in parts]
 
 
 def _batches(photos: Sequence[Photo], size: int) -> Iterator[NDArray[np.uint8]]:

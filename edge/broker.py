@@ -1,12 +1,19 @@
-"""Where the MQTT broker is and how to prove who one is, read from a URL and a credentials file."""
+"""Where the MQTT broker is, who one is to it, and how long to go on looking for it."""
 
 from __future__ import annotations
 
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from models.errors import EdgeWatchError, UsageError
+
+log = logging.getLogger(__name__)
 
 DEFAULT_URL = "mqtt://localhost:1883"
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
@@ -29,6 +36,11 @@ class Broker:
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
+
+    @property
+    def local(self) -> bool:
+        """Whether it runs on this machine."""
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
 
     @classmethod
     def parse(cls, url: str = DEFAULT_URL, credentials: Path | None = None) -> Broker:
@@ -72,3 +84,46 @@ def _credentials(path: Path) -> tuple[str, str]:
     if len(lines) < 2 or not lines[0].strip():
         raise UsageError(f"expected the user in the first line of {path} and the password in the second")
     return lines[0].strip(), lines[1].strip()
+
+
+def keep_connected(
+    broker: Broker,
+    connect: Callable[[], None],
+    serve: Callable[[], None],
+    stop: threading.Event,
+    last_try: Callable[[], bool] = lambda: False,
+    delays_s: tuple[float, float] = (1.0, 60.0),
+) -> None:
+    """Connect and serve, again and again, until `serve` returns or `stop` is set.
+
+    A broker that is not there is reported once, and once when it is back.
+
+    Args:
+        broker: for the messages.
+        connect: raises BrokerError if it cannot.
+        serve: raises BrokerError when the connection is lost.
+        stop: set from another thread or a signal handler.
+        last_try: whether one more attempt is worth making when `stop` came during a pause.
+        delays_s: the first pause and the longest; they double in between, and are jittered so that a hundred traps do
+            not come back in the same second.
+    """
+    delay, said = delays_s[0], False
+    while True:
+        started = time.monotonic()
+        try:
+            connect()
+            if said:
+                log.warning("connected to the MQTT broker at %s again", broker)
+            said = False
+            serve()
+            return
+        except BrokerError as error:
+            log.log(logging.DEBUG if said else logging.WARNING, "%s; trying again until it is there", error)
+            said = True
+        if stop.is_set():
+            return
+        if time.monotonic() - started > delays_s[1]:
+            delay = delays_s[0]
+        if stop.wait(delay * random.uniform(0.5, 1.0)) and not last_try():
+            return
+        delay = min(2 * delay, delays_s[1])

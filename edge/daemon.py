@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.broker import Broker
 from edge.cameras import Camera, default_source, open_camera
 from edge.database import OutboxError
+from edge.homeassistant import discovery_message
 from edge.outbox import FILE_NAME, Outbox
-from edge.payloads import Health, alert_messages
+from edge.payloads import Health, Topics, alert_messages
 from edge.settings import Settings
 from edge.types import Alert, Frame, Sighting
 from edge.watch import watch
+from models import __version__
 from models.bundle import ModelBundle
 from models.classifier import Classifier
 
@@ -43,6 +46,8 @@ def run_daemon(settings: Settings, debug: bool = False) -> int:
     """
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
     logging.getLogger().setLevel(logging.DEBUG if debug else logging.INFO)
+    broker = Broker.parse(settings.broker, settings.credentials)
+    topics = Topics(settings.deployment, settings.prefix)
     classifier = Classifier(ModelBundle.open(settings.model), settings.threads)
     settings = known_species(settings, classifier)
     camera = open_camera(settings.source or default_source(), settings.pace)
@@ -51,7 +56,7 @@ def run_daemon(settings: Settings, debug: bool = False) -> int:
         signal.signal(number, lambda *_: stop.set())
     with Outbox(settings.data / FILE_NAME) as outbox:
         _say_what_is_watched(settings, camera, classifier)
-        daemon = Daemon(settings, camera, classifier, outbox)
+        daemon = Daemon(settings, camera, classifier, outbox, topics, broker)
         try:
             daemon.run(stop)
         finally:
@@ -79,8 +84,22 @@ def _say_what_is_watched(settings: Settings, camera: Camera, classifier: Classif
 class Daemon:
     """One watch: takes sightings and alerts from the chain, stores them, and hands them to the publisher."""
 
-    def __init__(self, settings: Settings, camera: Camera, classifier: Classifier, outbox: Outbox) -> None:
-        self._settings, self._camera, self._outbox = settings, camera, outbox
+    def __init__(
+        self,
+        settings: Settings,
+        camera: Camera,
+        classifier: Classifier,
+        outbox: Outbox,
+        topics: Topics,
+        broker: Broker,
+    ) -> None:
+        self._settings, self._camera, self._outbox, self._topics, self._broker = (
+            settings,
+            camera,
+            outbox,
+            topics,
+            broker,
+        )
         self._classifier = TimedClassifier(classifier)
         self._started = self._health_due = time.monotonic()
         self._frames = 0
@@ -127,20 +146,11 @@ class Daemon:
                 self._publisher.health(self._health(self._publisher))
 
     def _connect(self) -> Publisher:
-        from edge import homeassistant
-        from edge.broker import Broker
-        from edge.payloads import Topics
         from edge.publisher import Publisher
-        from models import __version__
 
-        settings = self._settings
-        topics = Topics(settings.deployment, settings.prefix)
-        announce = homeassistant.discovery_message(
-            topics, settings.species, off_delay_s=round(settings.alert_interval.total_seconds()), version=__version__
-        )
-        publisher = Publisher(
-            self._outbox, topics, Broker.parse(settings.broker, settings.credentials), announce=announce
-        )
+        off_delay = round(self._settings.alert_interval.total_seconds())
+        announce = discovery_message(self._topics, self._settings.species, off_delay_s=off_delay, version=__version__)
+        publisher = Publisher(self._outbox, self._topics, self._broker, announce=announce)
         publisher.start()
         return publisher
 

@@ -20,7 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.broker import DEFAULT_URL, Broker
+from edge.broker import DEFAULT_URL, Broker, keep_connected
 from edge.payloads import DEFAULT_PREFIX, check_prefix
 from models.errors import EdgeWatchError, UsageError, run
 
@@ -167,7 +167,7 @@ class Listener:
         self.stop = threading.Event()
 
     def run(self) -> None:
-        self._link.keep(self._serve, self.stop, lambda: False)
+        keep_connected(self._link.broker, self._link.connect, self._serve, self.stop)
 
     def end(self, *_: object) -> None:
         """Make `run` return; a signal handler. A second signal does not wait for a connection attempt to end."""

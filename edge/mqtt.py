@@ -1,23 +1,20 @@
-"""One MQTT connection that comes back by itself; the only module that knows paho."""
+"""One MQTT connection; the only module that knows paho."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
-import random
 import select
 import socket
 import ssl
-import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import paho.mqtt.client as paho
 from paho.mqtt import MQTTException
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -25,9 +22,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edge.broker import Broker, BrokerError
 from edge.payloads import Message, Topics
 
-log = logging.getLogger(__name__)
-
 _UNSUPPORTED_PROTOCOL = 0x84
+_LOCAL_PATIENCE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +55,6 @@ class Link:
         will: what the broker publishes should this connection end without `disconnect`.
         session_s: how long the broker keeps messages for this client while it is away; 0 for not at all.
         keepalive_s: the longest silence before the connection is checked.
-        delays_s: the first and the longest wait before connecting again.
     """
 
     def __init__(
@@ -71,7 +66,6 @@ class Link:
         session_s: int = 0,
         keepalive_s: int = 60,
         timeout_s: float = 10.0,
-        delays_s: tuple[float, float] = (1.0, 60.0),
     ) -> None:
         self.broker = broker
         self.acks: deque[tuple[int, int, str]] = deque()
@@ -79,8 +73,8 @@ class Link:
         self.denied: deque[str] = deque()
         self.max_packet: int | None = None
         self._client_id, self._will, self._session_s = client_id, will, session_s
-        self._keepalive_s, self._timeout_s, self._delays_s = keepalive_s, timeout_s, delays_s
-        self._protocol = paho.MQTTv5
+        self._keepalive_s, self._timeout_s = keepalive_s, timeout_s
+        self._protocol = MQTTProtocolVersion.MQTTv5
         self._client: paho.Client | None = None
         self._answer: ReasonCode | None = None
         self._lost = ""
@@ -88,56 +82,39 @@ class Link:
         self._woken.setblocking(False)
         self._waker.setblocking(False)
 
-    def keep(self, serve: Callable[[], None], stop: threading.Event, last_try: Callable[[], bool]) -> None:
-        """Connect and `serve`, again and again with growing, jittered pauses, until `serve` returns or `stop` is set.
-
-        A broker that is not there is reported once, and once when it is back. When `stop` comes while there is no
-        connection, one more attempt is made if `last_try()`.
-        """
-        delay, said = self._delays_s[0], False
-        while True:
-            started = time.monotonic()
-            try:
-                self.connect()
-                if said:
-                    log.warning("connected to the MQTT broker at %s again", self.broker)
-                said = False
-                serve()
-                return
-            except BrokerError as error:
-                (log.debug if said else log.warning)("%s; trying again until it is there", error)
-                said = True
-            if stop.is_set():
-                return
-            if time.monotonic() - started > self._delays_s[1]:
-                delay = self._delays_s[0]
-            if stop.wait(delay * random.uniform(0.5, 1.0)) and not last_try():
-                return
-            delay = min(2 * delay, self._delays_s[1])
-
     def connect(self) -> None:
         """Connect and wait for the broker's answer.
 
         Raises:
             BrokerError: nothing answers in time, or the broker refuses.
         """
-        self._connect()
-        if self._answer is not None and self._answer.value == _UNSUPPORTED_PROTOCOL and self._protocol == paho.MQTTv5:
-            self._protocol = paho.MQTTv311
-            self._connect()
-        if self._answer is None or self._answer.is_failure:
+        # A broker that knows only 3.1.1 ought to say so; amqtt takes the properties of MQTT 5 for a long name and waits
+        # for the rest of it. Silence is tried again at each connection, since a busy broker may be silent too.
+        self._connect(
+            MQTTProtocolVersion.MQTTv5,
+            min(_LOCAL_PATIENCE_S, self._timeout_s) if self.broker.local else self._timeout_s,
+        )
+        if self._answer is None or self._answer.value == _UNSUPPORTED_PROTOCOL:
+            self._connect(MQTTProtocolVersion.MQTTv311, self._timeout_s)
+        if self._answer is None:
+            raise BrokerError(
+                f"expected an MQTT broker at {self.broker}, found {self._lost or 'silence'}; are address, port and TLS right?"
+            )
+        if self._answer.is_failure:
             raise BrokerError(f"the MQTT broker at {self.broker} refuses: {self._answer}; see --credentials")
 
-    def _connect(self) -> None:
+    def _connect(self, protocol: MQTTProtocolVersion, patience_s: float) -> None:
+        """Open a connection and wait for `_answer`, which stays None if none comes."""
         self.close()
-        self._answer, self._lost, self.max_packet = None, "", None
+        self._answer, self._lost, self.max_packet, self._protocol = None, "", None, protocol
         for queue in (self.acks, self.received, self.denied):
             queue.clear()
-        client, new = self._new_client(), self._session_s == 0
+        client = self._new_client()
         try:
-            if self._protocol == paho.MQTTv5:
+            if protocol == MQTTProtocolVersion.MQTTv5:
                 properties = _properties(PacketTypes.CONNECT)
                 properties.SessionExpiryInterval = self._session_s
+                new = self._session_s == 0
                 client.connect(
                     self.broker.host, self.broker.port, self._keepalive_s, clean_start=new, properties=properties
                 )
@@ -146,19 +123,16 @@ class Link:
         except (OSError, ValueError, MQTTException) as error:
             raise BrokerError(f"no MQTT broker answers at {self.broker}: {error}") from error
         self._client = client
-        deadline = time.monotonic() + self._timeout_s
-        while self._answer is None:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                self.close()
-                raise BrokerError(f"{self.broker} takes connections but does not answer; is it MQTT, and is TLS right?")
-            self.wait(left)
+        deadline = time.monotonic() + patience_s
+        with contextlib.suppress(BrokerError):
+            while self._answer is None and time.monotonic() < deadline:
+                self.wait(deadline - time.monotonic())
 
     def _new_client(self) -> paho.Client:
         client = paho.Client(
             CallbackAPIVersion.VERSION2,
             client_id=self._client_id,
-            clean_session=None if self._protocol == paho.MQTTv5 else self._session_s == 0,
+            clean_session=None if self._protocol == MQTTProtocolVersion.MQTTv5 else self._session_s == 0,
             protocol=self._protocol,
             reconnect_on_failure=False,
             manual_ack=True,
@@ -230,7 +204,7 @@ class Link:
     def publish(self, message: Message) -> int:
         """Send a message; return its message id, which `acks` names when a QoS 1 message is confirmed."""
         properties = None
-        if self._protocol == paho.MQTTv5 and message.id:
+        if self._protocol == MQTTProtocolVersion.MQTTv5 and message.id:
             properties = _properties(PacketTypes.PUBLISH)
             properties.UserProperty = ("id", message.id)
         info = self._connected().publish(message.topic, message.payload, message.qos, message.retain, properties)

@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 
 from edge import homeassistant
-from edge.broker import Broker, BrokerError
+from edge.broker import Broker, BrokerError, keep_connected
 from edge.database import OutboxError
 from edge.mqtt import Link
 from edge.outbox import Outbox, Stored
@@ -76,8 +76,8 @@ class Publisher:
             f"edge-watch-{homeassistant.ascii_id(topics.deployment)}",
             will=status_message(topics, "offline"),
             keepalive_s=keepalive_s,
-            delays_s=delays_s,
         )
+        self._delays_s = delays_s
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         outbox.on_put = self._link.wake
 
@@ -110,7 +110,14 @@ class Publisher:
             self._link.wake()
 
     def _run(self) -> None:
-        self._link.keep(self._serve, self._stop, lambda: bool(self._next(1)))
+        keep_connected(
+            self._link.broker,
+            self._link.connect,
+            self._serve,
+            self._stop,
+            last_try=lambda: bool(self._next(1)),
+            delays_s=self._delays_s,
+        )
         self._link.release()
 
     def _serve(self) -> None:
@@ -121,10 +128,11 @@ class Publisher:
         self._link.subscribe([homeassistant.STATUS_TOPIC], qos=0)
         self.connected = True
         try:
+            self._send_more()
             while not self._finished():
-                self._send_more()
                 self._link.wait(min(_TICK_S, self._deadline - time.monotonic()))
                 self._take_answers()
+                self._send_more()
         finally:
             self.connected = False
             self._live.clear()

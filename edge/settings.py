@@ -49,7 +49,7 @@ class Settings:
     broker: str = "mqtt://localhost:1883"
     credentials: Path | None = None
     prefix: str = "edge-watch"
-    deployment: str = field(default_factory=socket.gethostname)
+    deployment: str = field(default_factory=lambda: socket.gethostname())
     latitude: float | None = None
     longitude: float | None = None
     data: Path = field(default_factory=_data_folder)

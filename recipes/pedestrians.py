@@ -66,7 +66,8 @@ def _motion(clip: Sequence[Image]) -> Iterator[Image]:
     """(height, width) uint8 masks of what moved in each frame, as the daemon's MOG2 sees it."""
     model = cv2.createBackgroundSubtractorMOG2(history=500, varThreshold=25, detectShadows=False)
     for frame in clip:
-        small = cv2.resize(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+        grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
+        small = cv2.resize(grey, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
         opened = cv2.morphologyEx(model.apply(small), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
         joined = cv2.dilate(opened, np.ones((5, 3), np.uint8))
         yield cv2.resize(joined, frame.shape[1::-1], interpolation=cv2.INTER_NEAREST)  # type: ignore[misc]

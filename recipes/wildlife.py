@@ -1,8 +1,9 @@
-"""Gathers the photos that the published bundle `wildlife` is trained on.
+r"""Gathers the photos that the published bundle `wildlife` is trained on.
 
     python -m recipes.wildlife ../shared/data --out runs/published-data
     train fit runs/published-data --exclude runs/published-data/exclude.txt --backbone mobilenet_v2 \
-        --weights ../shared/weights/mobilenet_v2_1.0_notop.weights.h5 --unfreeze all --name wildlife --out runs/wildlife-1
+        --weights ../shared/weights/mobilenet_v2_1.0_notop.weights.h5 --unfreeze all \
+        --name wildlife --out runs/wildlife-1
     convert --quantize int8 runs/wildlife-1
 
 Expected: at least 97 % of the test photos right by day, 92 % in infrared-grey.
@@ -31,18 +32,20 @@ from recipes import pedestrians, places
 Image = NDArray[np.uint8]
 COLUMNS = ("path", "class", "split", "source", "licence")
 
-ABOUT = """Animals: the set `wildlife` (web photos, mostly close portraits), with its own train, val and test folders, but
-without the {nc} photos whose licence field mentions NC. That takes away every photo of a fox: **the model has no fox class**, and
-calls a fox something else. {leaked} tiles of `empty` are left out as well: they show the places that the composite test clips play in.
+ABOUT = """Animals: the set `wildlife` (web photos, mostly close portraits), with its own train, val and test folders,
+but without the {nc} photos whose licence field mentions NC. That takes away every photo of a fox: **the model has no fox
+class**, and calls a fox something else. {leaked} tiles of `empty` are left out as well: they show the places that the
+composite test clips play in.
 
-`empty` also has {empty} animal-free squares of trap frames (CDLA-Permissive sources, boxes chosen by eye, all in train) and pieces of
-the floor of the pedestrian clip.
+`empty` also has {empty} animal-free squares of trap frames (boxes chosen by eye, all in train) and pieces of the floor of
+the pedestrian clip.
 
-`person` is small. It has {extras} photos of people from web photos, {frames} trap frames (one cut out of `sn007` in train, `zoo077` in test) and
-{walkers} squares of pedestrians, seen from above in one black-and-white clip of {seconds:.0f} s (`vid057`): its first half is train, then val, then
-test, with a second between them. {pasted} more in train are pedestrians of the first half, pasted onto animal-free places, so that a bright floor does
-not become the sign of a person. Of the test photos of people {real} are photos; the rest are from that clip, in the same place and partly of the
-same people as in train, so take the recall of `person` as an upper bound. Night photos of people were not to be had."""
+`person` is small: {extras} crops of web photos, {frames} trap frames (a square cut out of `sn007` in train, `zoo077` in
+test) and {walkers} squares of pedestrians, seen from above in one black-and-white clip of {seconds:.0f} s (`vid057`),
+whose first half is train, then val, then test, with a second between them. {pasted} more in train are pedestrians of that
+first half, pasted onto animal-free places, so that a bright floor does not become the sign of a person. Of the test
+pictures of people {real} are photos; the others are from that clip, in the same place and partly of the same people as in
+train: take the recall of `person` as an upper bound. Photos of people at night were not to be had."""
 
 
 @dataclass(slots=True)
@@ -80,7 +83,8 @@ def _main(argv: Sequence[str]) -> int:
     data, out = arguments.data, arguments.out
     for name in ("wildlife", "extras", "cameratrap", "videos", "scenes"):
         if not (data / name).is_dir():
-            raise UsageError(f"{data}: expected the folders wildlife, extras, cameratrap, videos and scenes, found no {name}")
+            raise UsageError(f"{data}: expected the folders wildlife, extras, cameratrap, videos and scenes, "
+                             f"found no {name}; name the folder that holds them")
     if out.exists():
         raise EdgeWatchError(f"{out}: expected no such folder, found one; delete it or choose another --out")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -156,7 +160,8 @@ def _places(data: Path, found: Gathered, trap: dict[str, dict[str, str]]) -> int
         row = trap[f"cameratrap/frames/{name}.jpg"]
         frame = read_image(data / row["path"])
         for number, square in enumerate(square for box in boxes for square in squares(frame, box)):
-            found.save(square, "train", "empty", f"{name}_{number}.jpg", f"cameratrap: {row['source_repo']}", row["licence"])
+            found.save(square, "train", "empty", f"{name}_{number}.jpg",
+                       f"cameratrap: {row['source_repo']}", row["licence"])
             count += 1
     return count
 

@@ -17,6 +17,7 @@ from edge.broker import Broker
 from edge.mqtt import Link, Received
 from edge.payloads import Message
 
+_MARKER = "marker/"
 _PATHS = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
 
 
@@ -113,16 +114,23 @@ class Subscriber:
     def __init__(self, broker: Mosquitto, filters: Sequence[str] = ("#",), client_id: str = "collector") -> None:
         self.received: list[Received] = []
         self._filters = filters
+        self._markers: set[str] = set()
         self._link = Link(Broker.parse(broker.url), client_id, session_s=3600)
 
     def __enter__(self) -> Subscriber:
+        try:
+            return self._begin()
+        except BaseException:
+            self._link.release()
+            raise
+
+    def _begin(self) -> Subscriber:
         self._link.connect()
-        marker = f"marker/{uuid.uuid4().hex}"
+        marker = f"{_MARKER}{uuid.uuid4().hex}"
         self._link.subscribe([*self._filters, marker], qos=1)
         # What comes back shows that the subscriptions are in force.
         self._link.publish(Message(marker, b""))
-        self.until(lambda: any(each.topic == marker for each in self.received))
-        self.received = [each for each in self.received if each.topic != marker]
+        self.until(lambda: marker in self._markers)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -139,7 +147,10 @@ class Subscriber:
             while self._link.received:
                 received = self._link.received.popleft()
                 self._link.ack(received)
-                self.received.append(received)
+                if received.topic.startswith(_MARKER):
+                    self._markers.add(received.topic)
+                else:
+                    self.received.append(received)
 
     def publish(self, message: Message) -> None:
         """Send a message and wait until the broker has confirmed it."""

@@ -167,7 +167,7 @@ def test_picture_beyond_the_cap_is_dropped_and_its_text_kept(path: Path) -> None
 
 def test_full_outbox_drops_unalerted_visits_before_texts(path: Path) -> None:
     with Outbox(path, max_bytes=512 * 1024) as outbox:
-        for index in range(600):
+        for index in range(1500):
             outbox.save_sighting(sighting(id=f"visit {index}", type="end"))
         ids = [put(outbox, image=None, scientific_name="x" * 400) for _ in range(100)]
         texts = [stored.message.id for stored in outbox.pending(1000)]

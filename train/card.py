@@ -10,10 +10,15 @@ from models.labels import LabelMap
 from models.manifest import Manifest
 from train.report import Counts
 
-USE = """Names what a fixed camera sees: the animal (or person, or nothing) in a crop around something that moved, by day or
-in infrared-grey at night. It runs on the camera's own small computer. It knows the classes below and no others: any
-other animal gets one of these names, mostly with a low probability, which is what the operating points are for. It does not
-tell individuals apart, nor recognise who a person is. Do not let it alone decide about anything that harms."""
+USE = """Names what a fixed camera sees: the animal (or person, or nothing) in a crop around something that moved, by
+day or in infrared-grey at night. It runs on the camera's own small computer. It knows the classes below and no others:
+any other animal gets one of these names, mostly with a low probability, which is what the operating points are for. It
+does not tell individuals apart, nor recognise who a person is. Do not let it alone decide about anything that harms."""
+
+RESULTS = """On the test photos; "grey" are infrared-grey versions of the same photos. "point" is the operating point: the
+probability from which on a class counts as recognised, chosen on the validation photos for a precision of 95 %."""
+LIMITS = """- Animals that are small, cut off, behind grass or blurred are recognised less often than in the test photos.
+- "In grey" was measured on photos turned grey, not on photos taken at night."""
 
 
 def card(
@@ -35,7 +40,8 @@ def card(
     parts = [
         f"# {manifest.name} {manifest.version}",
         f"{origin.backbone}, {manifest.input.size} x {manifest.input.size} px, {len(labels)} classes, trained "
-        f"{origin.created[:10]}. Test photos right: {day.accuracy:.1%} by day, {night.accuracy:.1%} in infrared-grey (n = {day.n}).",
+        f"{origin.created[:10]}. Test photos right: {day.accuracy:.1%} by day, {night.accuracy:.1%} in infrared-grey "
+        f"(n = {day.n}).",
         "## Intended use", USE,
         "## Data", _data(manifest, licences, notes, about),
         "## Results per class", _results(manifest, labels),
@@ -62,22 +68,21 @@ def _data(manifest: Manifest, licences: dict[str, int], notes: Sequence[str], ab
 
 
 def _results(manifest: Manifest, labels: LabelMap) -> str:
-    lines = ["On the test photos; \"grey\" are infrared-grey versions of the same photos. \"Alerts from\" is the operating "
-             "point: the probability from which on the class counts as recognised, chosen on the validation photos for "
-             "a precision of 95 %.", "",
-             "| class | kind | n | precision day | recall day | precision grey | recall grey | alerts from, day / night |",
+    lines = [RESULTS, "",
+             "| class | kind | n | precision day | recall day | precision grey | recall grey | point day / night |",
              "|---|---|---:|---:|---:|---:|---:|---:|"]
     for label in labels:
         day, night = (manifest.metrics[key].per_class[label.name] for key in ("day", "night"))
         points = manifest.operating_points[label.name]
         lines.append(
-            f"| {label.name} | {label.observation_type} | {day.n} | {day.precision:.1%} | {day.recall:.1%} | {night.precision:.1%} | "
-            f"{night.recall:.1%} | {points['day'].threshold:.2f} / {points['night'].threshold:.2f} |"
+            f"| {label.name} | {label.observation_type} | {day.n} | {day.precision:.1%} | {day.recall:.1%} | "
+            f"{night.precision:.1%} | {night.recall:.1%} | "
+            f"{points['day'].threshold:.2f} / {points['night'].threshold:.2f} |"
         )
     for key, name in (("day", "By day"), ("night", "In grey")):
         found = manifest.metrics[key]
-        lines += ["", f"{name}: accuracy {found.accuracy:.1%}, macro-F1 {found.macro_f1:.1%}, among the first three {found.top3:.1%}, "
-                  f"expected calibration error {found.calibration_error:.1%}."]
+        lines += ["", f"{name}: accuracy {found.accuracy:.1%}, macro-F1 {found.macro_f1:.1%}, among the first three "
+                  f"{found.top3:.1%}, expected calibration error {found.calibration_error:.1%}."]
     weak = [f"{name} ({lighting}: {point.precision:.0%})" for name, points in manifest.operating_points.items()
             for lighting, point in points.items() if point.precision < 0.95]
     if weak:
@@ -92,9 +97,7 @@ def _failures(names: Sequence[str], confusions: dict[str, Counts]) -> str:
         totals = table.sum(axis=1)
         np.fill_diagonal(table, 0)
         worst = sorted(zip(*np.nonzero(table), strict=True), key=lambda at: (-table[at], at))[:6]
-        said = "; ".join(f"{names[row]} called {names[column]}: {table[row, column]} of {totals[row]}" for row, column in worst)
+        said = "; ".join(f"{names[row]} called {names[column]}: {table[row, column]} of {totals[row]}"
+                         for row, column in worst)
         lines.append(f"- {text}: {said or 'no test photo was named wrongly'}.")
-    lines.append("- Most photos are close portraits; animals that are small, cut off, behind grass or blurred are recognised less often "
-                 "than these figures say.")
-    lines.append("- Infrared-grey was measured on photos turned grey, not on photos taken at night.")
-    return "\n".join(lines)
+    return "\n".join([*lines, LIMITS])

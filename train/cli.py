@@ -6,6 +6,7 @@ import argparse
 import os
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -36,13 +37,13 @@ def parser() -> argparse.ArgumentParser:
                                   formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = top.add_subparsers(dest="command", required=True, metavar="fit|inspect|evaluate")
 
-    fit = commands.add_parser("fit", help="train a model on photos", description="Train a model on photos; writes a float "
-                              "bundle, which `convert` turns into one for the edge.")
+    fit = commands.add_parser("fit", help="train a model on photos", description="Train a model on photos. The result is "
+                              "a float bundle, which `convert` turns into one for the edge.")
     fit.add_argument("data", metavar="DATA", type=Path,
                      help="folder with one folder of photos per class, or with train, val and test folders of such")
     fit.add_argument("--backbone", choices=BACKBONES, default=DEFAULT.backbone, help="default: %(default)s")
     fit.add_argument("--weights", default=DEFAULT.weights, metavar="imagenet|none|FILE",
-                     help="where training starts from: downloaded, nothing, or a .weights.h5 file (default: %(default)s)")
+                     help="what training starts from: a download, nothing or a .weights.h5 file (default: %(default)s)")
     fit.add_argument("--unfreeze", type=_layers, default=DEFAULT.unfreeze, metavar="N|all",
                      help="fine-tune the backbone's last N layers (default: %(default)s)")
     fit.add_argument("--exclude", type=Path, metavar="LIST",
@@ -61,7 +62,8 @@ def parser() -> argparse.ArgumentParser:
     inspect.add_argument("--exclude", type=Path, metavar="LIST", help="photos to leave out, as for fit")
     evaluate = commands.add_parser("evaluate", help="measure a bundle, float or int8, on labelled photos")
     evaluate.add_argument("bundle", metavar="BUNDLE", type=Path)
-    evaluate.add_argument("data", metavar="DATA", type=Path, help="as for fit; where it has a test folder, only that counts")
+    evaluate.add_argument("data", metavar="DATA", type=Path,
+                          help="as for fit; where it has a test folder, only that counts")
     for command in (inspect, evaluate):
         command.add_argument("--json", action="store_true", help="print JSON instead of a table")
     for command in (fit, inspect, evaluate):
@@ -117,6 +119,7 @@ def _fit(arguments: argparse.Namespace, command: str) -> int:
         say(note)
     say(f"{arguments.data}: {len(data.photos)} photos of {len(data.names)} classes; the bundle goes to {out}")
     working = _working(out)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # So that what is half-done is removed then, too.
     try:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         from train.job import Job, train

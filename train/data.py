@@ -154,7 +154,7 @@ def check_classes(data: DataSet) -> None:
 def assign_splits(photos: Sequence[Photo], seed: int) -> tuple[Photo, ...]:
     """Give every photo a side: the one its folder names, else a stratified draw.
 
-    What is missing (`val`, `test` or both) is drawn from each class's other photos, `SHARE` of the class each and at least one.
+    What is missing (`val`, `test` or both) is drawn from each class's other photos: `SHARE` of them each, at least one.
     Photos of one group, that is with the same content, stay on one side.
 
     Args:

@@ -25,8 +25,8 @@ Array = NDArray[Any]
 class Examples:
     """What is trained on, as rows of `pixels`; no test photo is among them.
 
-    `pixels`: (n, size, size, 3) uint8 RGB. `truth`: (n,) class indexes. `train`, `val`, `blank`: rows; `blank` are those
-    training photos that show no animal.
+    `pixels`: (n, size, size, 3) uint8 RGB. `truth`: (n,) class indexes. `train`, `val`, `blank`: rows; `blank` are
+    those training photos that show no animal.
     """
 
     pixels: NDArray[np.uint8]
@@ -185,7 +185,7 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         left = (time.monotonic() - self._started) / (epoch + 1) * (self._epochs - epoch - 1)
         if self._live:
             print("\r\033[K", end="", file=sys.stderr)
-        self._say(f"{self._phase} {epoch + 1}/{self._epochs}: accuracy {found['accuracy']:.1%} in training (augmented), "
+        self._say(f"{self._phase} {epoch + 1}/{self._epochs}: {found['accuracy']:.1%} right in training (augmented), "
                   f"{found['val_accuracy']:.1%} in validation (day and grey); about {_minutes(left)} left")
         if self._bad >= self._patience:
             self._say(f"{self._phase}: no better for {self._patience} epochs, stopped")
@@ -202,4 +202,4 @@ def logits(model: keras.Model, pixels: NDArray[np.uint8], batch: int = 32) -> ND
         np.asarray(model(pixels[start : start + batch].astype(np.float32), training=False))
         for start in range(0, len(pixels), batch)
     ]
-    return np.concatenate(found).astype(np.float32)  # type: ignore[no-any-return]
+    return np.concatenate(found).astype(np.float32)

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bundle import CALIBRATION, CARD, GOLDEN, KERAS, SPLIT, ModelBundle, write_bundle
-from models.errors import EdgeWatchError
 from models.labels import Label, LabelMap, scientific_names
 from models.manifest import Provenance
 from train import package
@@ -51,7 +50,7 @@ def train(job: Job, working: Path, say: Say) -> ModelBundle:
     data, pictures = _read(job, working, say)
     names = data.names
     truth = np.array([names.index(photo.label) for photo in data.photos], np.int64)
-    sides = {split: np.flatnonzero([photo.split == split for photo in data.photos]) for split in SPLITS}
+    sides = {str(split): np.flatnonzero([photo.split == split for photo in data.photos]) for split in SPLITS}
     say("photos: " + ", ".join(f"{len(rows)} {split}" for split, rows in sides.items()))
     labels = LabelMap(Label.from_name(name, scientific_names(data.root)) for name in names)
     trained = fit(job.recipe, Examples(

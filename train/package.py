@@ -74,7 +74,7 @@ def find_out(
     """
     val, test = truth[sides["val"]], truth[sides["test"]]
     raw = {
-        side: {lighting: logits(model, in_light(pixels[sides[side]], lighting)) for lighting in LIGHTINGS}
+        side: {str(lighting): logits(model, in_light(pixels[sides[side]], lighting)) for lighting in LIGHTINGS}
         for side in ("val", "test")
     }
     temperature, points = calibrate(raw["val"], val, names)
@@ -116,7 +116,7 @@ def calibration(
 
 
 def golden(model: keras.Model, size: int) -> bytes:
-    """The content of `golden.npz`: two drawn pictures (nobody's photo), one in colour and one grey, and their logits."""
+    """The content of `golden.npz`: two drawn pictures (nobody's photo), in colour and in grey, and their logits."""
     generator = np.random.default_rng(0)
     across = np.linspace(0, 1, size)
     waves = np.zeros((size, size, 3))

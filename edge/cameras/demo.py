@@ -16,10 +16,11 @@ from edge.cameras import Pace
 from edge.cameras import demo_forest as forest
 from edge.cameras import demo_shape as shape
 from edge.cameras import demo_tiger as tiger
+from edge.cameras.demo_gait import STRIDE
 from edge.types import BBox, Frame
 
 FRAMES_PER_SECOND = 5
-DURATION = 29.0
+DURATION = 27.0
 """Seconds of the whole scene."""
 
 START = datetime(2026, 1, 1, 6, 12, tzinfo=UTC)
@@ -28,8 +29,8 @@ STRIP = 28
 """Rows of the dark strip at the foot of each picture, which says that it is simulated."""
 
 _GROUND = 612.0
-_ENTERS, _STOPS, _LEAVES = 5.4, 11.6, 16.2
-_SPEED = 158.0
+_ENTERS, _STOPS, _LEAVES = 5.4, 11.2, 14.6
+_SPEED = 172.0
 _FIRST = -350.0
 _EASE = 0.7
 _MARGIN = 64
@@ -37,13 +38,13 @@ _MIDDLE = _FIRST + _SPEED * (_STOPS - _ENTERS - _EASE / 2)
 
 
 # What the morning's air does to colors: a little towards grey, a little towards the mist, and to 0-255.
-_GRADE = np.hstack(
-    [255 * (0.84 * np.eye(3) + 0.11 / 3), 255 * 0.06 * np.array([[0.58], [0.74], [0.78]])]
-).astype(np.float32)
+_GRADE = np.hstack([255 * (0.84 * np.eye(3) + 0.11 / 3), 255 * 0.06 * np.array([[0.58], [0.74], [0.78]])]).astype(
+    np.float32
+)
 
 
 def _walked(t: float) -> tuple[float, float]:
-    """How far the tiger has come at `t`, in pixels from the left, and its pace 0-1: it slows down and sets off gently."""
+    """How far the tiger has come at `t`, in pixels from the left, and its pace, 0-1; it stops and sets off gently."""
     left, gone = max(0.0, _STOPS - t), max(0.0, t - _LEAVES)
     time = max(left, gone)
     way = _SPEED * (time - _EASE / 2 if time > _EASE else time * time / (2 * _EASE))
@@ -61,10 +62,10 @@ def _lean(t: float, pace: float) -> float:
 
 
 def _pose(t: float, x: float, pace: float) -> tiger.Pose:
-    turned = _ease(_STOPS - 0.3, _STOPS + 0.9, t) - _ease(_LEAVES - 0.9, _LEAVES + 0.2, t)
-    bob = 0.010 * math.sin(4 * math.pi * x / (tiger.STRIDE * shape.SCALE)) * pace
+    turned = _ease(_STOPS - 0.3, _STOPS + 0.9, t) - _ease(_LEAVES - 0.6, _LEAVES + 0.5, t)
+    bob = 0.010 * math.sin(4 * math.pi * x / (STRIDE * shape.SCALE)) * pace
     return tiger.Pose(
-        phase=x / (tiger.STRIDE * shape.SCALE),
+        phase=x / (STRIDE * shape.SCALE),
         pace=pace,
         yaw=1.32 * turned + 0.05 * math.sin(1.3 * t),
         nod=-0.035 + bob + 0.045 * turned,
@@ -76,13 +77,12 @@ def _pose(t: float, x: float, pace: float) -> tiger.Pose:
 def animal_box(t: float) -> BBox | None:
     """Where the animal is at `t` seconds, tail and all; None while nothing of it is in the picture."""
     x, _ = _walked(t)
-    width, height = shape.SIZE
     left, right = x + shape.LEFT * shape.SCALE, x + shape.RIGHT * shape.SCALE
     left, right = max(0.0, left), min(float(forest.WIDTH), right)
     if t < _ENTERS or right <= left:
         return None
     top = _GROUND - shape.TOP * shape.SCALE
-    return BBox(left / forest.WIDTH, top / forest.HEIGHT, (right - left) / forest.WIDTH, height / forest.HEIGHT)
+    return BBox(left / forest.WIDTH, top / forest.HEIGHT, (right - left) / forest.WIDTH, shape.SIZE[1] / forest.HEIGHT)
 
 
 @lru_cache(maxsize=1)
@@ -98,7 +98,11 @@ def _shadow() -> NDArray[np.float32]:
 @lru_cache(maxsize=1)
 def _grain() -> NDArray[np.int16]:
     random = np.random.default_rng(8)
-    return np.round(random.normal(0, 2.0, (forest.HEIGHT + _MARGIN, forest.WIDTH + _MARGIN, 1))).astype(np.int16).repeat(3, 2)
+    return (
+        np.round(random.normal(0, 2.0, (forest.HEIGHT + _MARGIN, forest.WIDTH + _MARGIN, 1)))
+        .astype(np.int16)
+        .repeat(3, 2)
+    )
 
 
 def _place(picture: NDArray[np.uint8], animal: NDArray[np.float32], x: float) -> None:

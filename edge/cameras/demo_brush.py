@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating[Any]]
+"""(height, width) or (height, width, 3), float32."""
 
 
 def noise(height: int, width: int, cell: float, seed: int) -> Field:
     """Smooth noise, (height, width) float32, about -1 to 1, with bumps of about `cell` pixels."""
     small = np.random.default_rng(seed).standard_normal((int(height / cell) + 3, int(width / cell) + 3))
     grown = cv2.resize(small.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
-    return np.clip(grown / 1.4, -1.6, 1.6).astype(np.float32)
+    return np.asarray(np.clip(grown / 1.4, -1.6, 1.6), np.float32)
 
 
 def fur(height: int, width: int, length: int, slope: float, seed: int) -> Field:
@@ -28,13 +30,13 @@ def fur(height: int, width: int, length: int, slope: float, seed: int) -> Field:
     start, stop = np.round(16 * (middle - step)).astype(int), np.round(16 * (middle + step)).astype(int)
     cv2.line(kernel, start.tolist(), stop.tolist(), 1.0, 1, cv2.LINE_AA, 4)
     streaks = cv2.filter2D(white, -1, kernel)
-    return (streaks / streaks.std() / 2).astype(np.float32)
+    return np.asarray(streaks / streaks.std() / 2, np.float32)
 
 
 def smooth(low: float, high: float, value: Field) -> Field:
     """0 at or below `low`, 1 at or above `high`, and a soft step between."""
     share = np.clip((value - np.float32(low)) / np.float32(high - low), 0, 1)
-    return share * share * (3 - 2 * share)
+    return np.asarray(share * share * (3 - 2 * share), np.float32)
 
 
 def spindle(mask: NDArray[np.uint8], path: NDArray[np.float64], width: float, hollow: float = 0.0) -> None:

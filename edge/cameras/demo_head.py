@@ -42,24 +42,34 @@ _PALE_SIDE = (
 )  # fmt: skip
 # Stripes: points (a, b) ..., then the width.
 _INK_FRONT = (
-    (((-0.034, 0.100), (0.0, 0.107), (0.034, 0.100)), 0.0055), (((-0.042, 0.120), (0.0, 0.126), (0.042, 0.120)), 0.006),
+    (((-0.034, 0.100), (0.0, 0.107), (0.034, 0.100)), 0.0055),
+    (((-0.042, 0.120), (0.0, 0.126), (0.042, 0.120)), 0.006),
     (((-0.036, 0.142), (0.0, 0.146), (0.036, 0.142)), 0.006), (((0.0, 0.150), (0.001, 0.120), (0.0, 0.088)), 0.0045),
     (((0.022, 0.064), (0.028, 0.088), (0.046, 0.103), (0.066, 0.106)), 0.0055),
-    (((0.058, 0.098), (0.080, 0.100), (0.098, 0.086)), 0.0055), (((0.060, 0.122), (0.080, 0.122), (0.100, 0.106)), 0.005),
-    (((0.086, 0.042), (0.106, 0.042), (0.124, 0.022)), 0.0048), (((0.090, 0.014), (0.106, -0.004), (0.110, -0.030)), 0.0042),
-    (((0.112, 0.014), (0.130, -0.014), (0.133, -0.050)), 0.0052), (((0.096, -0.034), (0.110, -0.056), (0.104, -0.086)), 0.0045),
-    (((0.138, -0.010), (0.150, -0.055), (0.138, -0.105)), 0.0060), (((0.122, -0.062), (0.126, -0.094), (0.100, -0.126)), 0.0050),
-    (((0.078, -0.060), (0.086, -0.084), (0.074, -0.110)), 0.0038), (((0.140, 0.050), (0.150, 0.020), (0.152, 0.000)), 0.0050),
-    (((0.066, 0.132), (0.086, 0.136), (0.104, 0.124)), 0.0045), (((0.020, 0.072), (0.036, 0.090), (0.058, 0.094)), 0.0036),
-    (((0.035, 0.022), (0.027, 0.004), (0.026, -0.012)), 0.0045), (((0.016, 0.062), (0.012, 0.084), (0.016, 0.098)), 0.004),
+    (((0.058, 0.098), (0.080, 0.100), (0.098, 0.086)), 0.0055),
+    (((0.060, 0.122), (0.080, 0.122), (0.100, 0.106)), 0.005),
+    (((0.086, 0.042), (0.106, 0.042), (0.124, 0.022)), 0.0048),
+    (((0.090, 0.014), (0.106, -0.004), (0.110, -0.030)), 0.0042),
+    (((0.112, 0.014), (0.130, -0.014), (0.133, -0.050)), 0.0052),
+    (((0.096, -0.034), (0.110, -0.056), (0.104, -0.086)), 0.0045),
+    (((0.138, -0.010), (0.150, -0.055), (0.138, -0.105)), 0.0060),
+    (((0.122, -0.062), (0.126, -0.094), (0.100, -0.126)), 0.0050),
+    (((0.078, -0.060), (0.086, -0.084), (0.074, -0.110)), 0.0038),
+    (((0.140, 0.050), (0.150, 0.020), (0.152, 0.000)), 0.0050),
+    (((0.066, 0.132), (0.086, 0.136), (0.104, 0.124)), 0.0045),
+    (((0.020, 0.072), (0.036, 0.090), (0.058, 0.094)), 0.0036),
+    (((0.035, 0.022), (0.027, 0.004), (0.026, -0.012)), 0.0045),
+    (((0.016, 0.062), (0.012, 0.084), (0.016, 0.098)), 0.004),
 )  # fmt: skip
 _INK_SIDE = (
     (((0.075, 0.050), (0.045, 0.056), (0.020, 0.030), (0.012, -0.010)), 0.0065),
     (((0.050, 0.010), (0.030, -0.020), (0.032, -0.070), (0.060, -0.105)), 0.006),
     (((0.000, 0.060), (-0.025, 0.010), (-0.020, -0.060), (0.005, -0.115)), 0.0075),
     (((-0.050, 0.070), (-0.065, 0.000), (-0.060, -0.080), (-0.030, -0.140)), 0.008),
-    (((0.090, 0.092), (0.060, 0.105), (0.030, 0.100)), 0.005), (((0.090, 0.110), (0.060, 0.124), (0.035, 0.120)), 0.005),
-    (((0.050, 0.075), (0.030, 0.085), (0.010, 0.080)), 0.005), (((0.128, 0.028), (0.148, 0.010), (0.160, -0.010)), 0.004),
+    (((0.090, 0.092), (0.060, 0.105), (0.030, 0.100)), 0.005),
+    (((0.090, 0.110), (0.060, 0.124), (0.035, 0.120)), 0.005),
+    (((0.050, 0.075), (0.030, 0.085), (0.010, 0.080)), 0.005),
+    (((0.128, 0.028), (0.148, 0.010), (0.160, -0.010)), 0.004),
     (((0.235, -0.048), (0.190, -0.064), (0.130, -0.062), (0.105, -0.048)), 0.0038),
     (((0.080, -0.03), (0.072, -0.06), (0.085, -0.09)), 0.0045),
 )  # fmt: skip
@@ -105,7 +115,9 @@ def _painting(front: bool) -> Field:
     return cv2.GaussianBlur(color, (0, 0), 0.9).astype(np.float32)
 
 
-def _disc(color: Field, x: float, y: float, rx: float, ry: float, tone: tuple[float, float, float], tilt: float = 0) -> None:
+def _disc(
+    color: Field, x: float, y: float, rx: float, ry: float, tone: tuple[float, float, float], tilt: float = 0
+) -> None:
     center = np.round(_pixel(np.array([x, y])) * 16).astype(int).tolist()
     axes = (round(rx * _PIXELS * 16), round(ry * _PIXELS * 16))
     points = cv2.ellipse2Poly((0, 0), axes, int(tilt), 0, 360, 8) + np.array(center)
@@ -120,7 +132,9 @@ def _eye(color: Field, x: float, y: float, squeeze: float, tilt: float) -> None:
     _disc(color, x - 0.004 * squeeze, y + 0.006, 0.0026, 0.0024, (0.95, 0.97, 1.0))
 
 
-def _stroke(color: Field, points: tuple[tuple[float, float], ...], width: float, tone: tuple[float, float, float]) -> None:
+def _stroke(
+    color: Field, points: tuple[tuple[float, float], ...], width: float, tone: tuple[float, float, float]
+) -> None:
     path = np.round(_path(points) * 16).astype(np.int32)
     cv2.polylines(color, [path], False, tone, max(1, round(width * _PIXELS)), cv2.LINE_AA, 4)
 
@@ -154,7 +168,7 @@ def axes(yaw: float, pitch: float) -> NDArray[np.float32]:
     """The head's directions ahead, up and aside as columns (3, 3), on the picture's axes."""
     turn = np.array([[math.cos(yaw), 0, -math.sin(yaw)], [0, 1, 0], [math.sin(yaw), 0, math.cos(yaw)]])
     nod = np.array([[math.cos(pitch), -math.sin(pitch), 0], [math.sin(pitch), math.cos(pitch), 0], [0, 0, 1]])
-    return (turn @ nod).astype(np.float32)
+    return np.asarray(turn @ nod, np.float32)
 
 
 def add_head(canvas: Canvas, center: NDArray[np.float32], yaw: float, pitch: float) -> None:
@@ -183,7 +197,10 @@ def _lump(
     middle = center + turn @ (np.array(place, np.float32) * np.float32(_GROWTH))
     size = (radii[0] * _GROWTH, radii[1] * _GROWTH, radii[2] * _GROWTH)
     (rows, columns), edge, level = ball(middle, size, tilt)
-    inside = slice(rows.start - origin[0], rows.stop - origin[0]), slice(columns.start - origin[1], columns.stop - origin[1])
+    inside = (
+        slice(rows.start - origin[0], rows.stop - origin[0]),
+        slice(columns.start - origin[1], columns.stop - origin[1]),
+    )
     canvas.add(inside, edge, level, np.zeros(3, np.float32))
 
 
@@ -196,8 +213,12 @@ def _skin(x: Field, y: Field, z: Field, turn: NDArray[np.float32]) -> Field:
     share = smooth(0.25, 0.75, facing - 0.35 + 1.3 * turn[2, 0] ** 2 + 0.5 * (ahead - 0.10))[..., None]
     grown = np.float32(_PIXELS / _GROWTH)
     shift = np.float32(_HALF * _PIXELS)
-    front = cv2.remap(_painting(True), aside * grown + shift, shift - up * grown, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    side = cv2.remap(_painting(False), ahead * grown + shift, shift - up * grown, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    front = cv2.remap(
+        _painting(True), aside * grown + shift, shift - up * grown, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    side = cv2.remap(
+        _painting(False), ahead * grown + shift, shift - up * grown, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     return (front * share + side * (1 - share)).astype(np.float32)
 
 

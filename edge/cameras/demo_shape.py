@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from edge.cameras.demo_brush import Field
 SCALE = 250.0
 """Pixels to a shoulder height, the unit of every length here; x points ahead, y up from the ground, z to the viewer."""
 
-LEFT, RIGHT, BOTTOM, TOP = -1.42, 1.26, -0.08, 1.16
+LEFT, RIGHT, BOTTOM, TOP = -1.28, 1.26, -0.08, 1.16
 SIZE = (round((RIGHT - LEFT) * SCALE), round((TOP - BOTTOM) * SCALE))
 """Width and height in pixels of the canvas that holds the whole animal."""
 
@@ -64,7 +65,7 @@ def curve(joints: Sequence[tuple[float, float, float]], pieces: int) -> NDArray[
     return np.concatenate([*parts, points[-1:]])
 
 
-def _window(low: NDArray[np.float64], high: NDArray[np.float64]) -> Window:
+def _window(low: NDArray[np.floating[Any]], high: NDArray[np.floating[Any]]) -> Window:
     rows = slice(max(0, int((TOP - high[1]) * SCALE) - 2), max(0, min(SIZE[1], int((TOP - low[1]) * SCALE) + 3)))
     return rows, slice(max(0, int((low[0] - LEFT) * SCALE) - 2), min(SIZE[0], int((high[0] - LEFT) * SCALE) + 3))
 

@@ -10,13 +10,11 @@ import cv2
 import numpy as np
 
 from edge.cameras.demo_brush import Field, bars, fur, noise, ragged, smooth, spindle
+from edge.cameras.demo_gait import fore_joints, hind_joints, step
 from edge.cameras.demo_head import CREAM, GOLD, INK, RUST, add_head, whiskers
 from edge.cameras.demo_shape import LEFT, SCALE, SIZE, TOP, Canvas, curve, grid, limb
 
-STRIDE = 0.78
-"""How far one cycle of the walk carries the body."""
-
-_DUTY = 0.64
+_FUZZ = 0.0018
 
 # Trunk and neck from the rump: x, height of the axis, vertical radius, half the width across.
 _TRUNK = np.array([
@@ -24,8 +22,8 @@ _TRUNK = np.array([
     (-0.620, 0.722, 0.172, 0.11), (-0.500, 0.718, 0.212, 0.14), (-0.360, 0.714, 0.208, 0.145),
     (-0.200, 0.704, 0.194, 0.15), (0.000, 0.686, 0.202, 0.155), (0.180, 0.672, 0.226, 0.16),
     (0.340, 0.676, 0.250, 0.155), (0.470, 0.695, 0.250, 0.14), (0.570, 0.720, 0.218, 0.12),
-    (0.640, 0.735, 0.165, 0.08), (0.690, 0.745, 0.090, 0.04), (0.720, 0.75, 0.002, 0.0),
-    (0.800, 0.790, 0.16, 0.0), (1.000, 0.80, 0.17, 0.0),
+    (0.640, 0.735, 0.165, 0.08), (0.690, 0.745, 0.090, 0.04), (0.720, 0.75, 0.002, 0.0), (0.800, 0.790, 0.16, 0.0),
+    (1.000, 0.80, 0.17, 0.0),
 ])  # fmt: skip
 _TRUNK_END = 0.72
 # Stripes that run over haunch and shoulder, as points.
@@ -33,7 +31,8 @@ _HAUNCH = (
     ((-0.69, 0.60), (-0.60, 0.56), (-0.50, 0.56)), ((-0.68, 0.53), (-0.58, 0.48), (-0.47, 0.49)),
     ((-0.67, 0.46), (-0.57, 0.41), (-0.46, 0.43)), ((-0.30, 0.50), (-0.37, 0.47), (-0.42, 0.49)),
     ((-0.29, 0.43), (-0.36, 0.40), (-0.43, 0.42)), ((-0.65, 0.39), (-0.56, 0.35), (-0.48, 0.36)),
-    ((0.33, 0.54), (0.39, 0.50), (0.46, 0.51)), ((0.57, 0.50), (0.51, 0.47), (0.47, 0.48)), ((0.33, 0.46), (0.38, 0.43), (0.43, 0.44)),
+    ((0.33, 0.54), (0.39, 0.50), (0.46, 0.51)), ((0.57, 0.50), (0.51, 0.47), (0.47, 0.48)),
+    ((0.33, 0.46), (0.38, 0.43), (0.43, 0.44)),
 )  # fmt: skip
 
 
@@ -63,7 +62,7 @@ def _hairs() -> Field:
 
 @lru_cache(maxsize=1)
 def _coat() -> tuple[Field, Field, Field, Field]:
-    """The trunk's distance to the outline, height towards the viewer and color; and the color of haunch and shoulder."""
+    """The trunk's distance to the outline, height towards the viewer and color; the color of haunch and shoulder."""
     x, y = grid()
     width, height = SIZE
     axis, radius, depth = (np.interp(x[0], _TRUNK[:, 0], _TRUNK[:, k]).astype(np.float32) for k in (1, 2, 3))
@@ -76,7 +75,9 @@ def _coat() -> tuple[Field, Field, Field, Field]:
     edge = np.where(inside, (np.abs(v) - 1) * shown * np.float32(0.9), np.float32(9))
     level = depth * np.sqrt(np.clip(1 - v * v, 0, 1))
     stripes = _flank(axis, plump)
-    turn = np.clip((y - axis) / np.maximum(plump, 0.12), -0.95, 1.3) + 0.13 * noise(height, width, 22, 5) + 0.10 * _hairs()
+    turn = (
+        np.clip((y - axis) / np.maximum(plump, 0.12), -0.95, 1.3) + 0.13 * noise(height, width, 22, 5) + 0.10 * _hairs()
+    )
     belly = 1 - smooth(-0.92, -0.45, turn + 0.25 * smooth(0.30, 0.5, -x))
     top = smooth(-0.1, 0.95, turn)
     ground = 1 + 0.065 * _hairs() + 0.09 * noise(height, width, 40, 6)
@@ -101,16 +102,15 @@ def _flank(axis: Field, radius: Field) -> Field:
         spindle(mask, np.stack([(xs - LEFT) * SCALE * 2, (TOP - ys) * SCALE * 2], 1), width * SCALE * 2, hollow)
 
     for points in _HAUNCH:
-        knots = np.array(points)
-        path = np.stack([np.interp(np.linspace(0, 1, 24), np.linspace(0, 1, len(knots)), column) for column in knots.T], 1)
-        path = cv2.GaussianBlur(path, (1, 7), 2, borderType=cv2.BORDER_REPLICATE)
+        path = curve([(*point, 0.0) for point in points], 12)[:, :2]
         spindle(mask, (path - (LEFT, TOP)) * (SCALE * 2, -SCALE * 2), random.uniform(0.009, 0.013) * SCALE * 2)
     x = -0.71
     while x < 0.84:
         calm = 0.75 if 0.25 < x < 0.52 else 1.0
         slant = 0.04 * random.normal() - 0.06 * x + 0.01
         deep = random.uniform(-0.95, 0.05) if random.random() < 0.7 else random.uniform(0.1, 0.5)
-        draw(x, 1.75, deep * calm, slant, random.uniform(0.0105, 0.0175) * calm, 0.55 if x < 0.6 and random.random() < 0.45 else 0)
+        width = random.uniform(0.0105, 0.0175) * calm
+        draw(x, 1.75, deep * calm, slant, width, 0.55 if x < 0.6 and random.random() < 0.45 else 0)
         if random.random() < 0.8:
             draw(x + random.uniform(0.02, 0.05), -1.3, random.uniform(-0.2, 0.3), -0.02, random.uniform(0.007, 0.012))
         if random.random() < 0.6:
@@ -120,18 +120,15 @@ def _flank(axis: Field, radius: Field) -> Field:
     return ragged(mask, SIZE, 31)
 
 
-
-
 # Stripes across the legs: u along from hip to toe, v from hind edge (-1) to front (1), thickness, slant.
 _FORE_BARS = (
     (0.34, -1.0, -0.1, 0.009, -0.03), (0.40, 1.0, 0.3, 0.009, -0.03), (0.47, 1.0, -0.3, 0.012, 0.02),
     (0.55, -1.0, -0.2, 0.012, -0.02), (0.60, 1.0, 0.2, 0.010, 0.03), (0.68, -1.0, 0.0, 0.010, 0.0),
-)
+)  # fmt: skip
 _HIND_BARS = (
-    (0.36, 1.0, 0.1, 0.010, -0.02), (0.40, -1.0, 0.4, 0.011, 0.04), (0.47, 0.8, -0.5, 0.008, -0.02),
-    (0.51, -1.0, 0.3, 0.013, 0.03), (0.58, 1.0, -0.6, 0.012, 0.0), (0.65, -1.0, 0.7, 0.011, 0.0),
-    (0.73, 1.0, -0.5, 0.010, 0.0),
-)
+    (0.40, -1.0, 0.4, 0.009, 0.04), (0.47, 0.8, -0.5, 0.008, -0.02), (0.51, -1.0, 0.3, 0.012, 0.03),
+    (0.58, 1.0, -0.6, 0.012, 0.0), (0.65, -1.0, 0.7, 0.011, 0.0), (0.73, 1.0, -0.5, 0.010, 0.0),
+)  # fmt: skip
 
 
 @lru_cache(maxsize=2)
@@ -140,14 +137,15 @@ def _leg_coat(hind: bool) -> Field:
     width, height = 400, 96
     u, v = np.meshgrid(np.linspace(0, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32))
     hairs = fur(height, width, 11, 0.0, 51) + 0.5 * noise(height, width, 12, 52)
-    pale = np.maximum(smooth(0.72, 0.98, u + 0.03 * hairs), 0.85 * smooth(0.35, 0.95, -v + 0.1 * hairs) * smooth(0.48, 0.62, u))
+    behind = 0.85 * smooth(0.35, 0.95, -v + 0.1 * hairs) * smooth(0.48, 0.62, u)
+    pale = np.maximum(smooth(0.72, 0.98, u + 0.03 * hairs), behind)
     if hind:
         pale = np.maximum(pale, 0.8 * smooth(0.45, 0.95, v + 0.1 * hairs) * (1 - smooth(0.45, 0.6, u)))
     warm = GOLD + (RUST - GOLD) * (0.45 * (1 - smooth(0.1, 0.6, u)))[..., None]
     color = warm + (CREAM - warm) * pale[..., None]
     color = color * (1 + 0.07 * hairs)[..., None]
     ink = bars(_HIND_BARS if hind else _FORE_BARS, (width, height), 53 + hind)
-    return (color + (INK - color) * (ink * 0.93)[..., None]).astype(np.float32)
+    return np.asarray(color + (INK - color) * (ink * 0.93)[..., None], np.float32)
 
 
 @lru_cache(maxsize=1)
@@ -164,90 +162,42 @@ def _tail_coat() -> Field:
         away = np.abs(u - place - 0.012 * np.sin(2.1 * v + k)) / thick
         rings = np.maximum(rings, 1 - smooth(0.6, 1.1, away + 0.15 * hairs))
     rings = np.maximum(rings, smooth(0.945, 0.965, u))
-    return (color * (1 + 0.08 * hairs)[..., None] * (1 - rings[..., None]) + INK * rings[..., None]).astype(np.float32)
+    color = color * (1 + 0.08 * hairs)[..., None]
+    return np.asarray(color + (INK - color) * rings[..., None], np.float32)
 
 
 def _sample(coat: Field, u: Field, v: Field) -> Field:
     height, width = coat.shape[:2]
-    return cv2.remap(  # type: ignore[return-value]
-        coat, u * (width - 1), np.clip(v + 1, 0, 2) * ((height - 1) / 2), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-
-
-def _step(phase: float, pace: float, lift: float, rest: float) -> tuple[float, float, float]:
-    """Where a paw is: ahead of its middle place, above the ground, and how far it is folded back."""
-    p = phase % 1.0
-    reach = STRIDE * _DUTY
-    if p < _DUTY:
-        late = max(0.0, (p / _DUTY - 0.78) / 0.22)
-        ahead, above, fold = reach * (0.5 - p / _DUTY), 0.0, 0.55 * late
-    else:
-        q = (p - _DUTY) / (1 - _DUTY)
-        eased = q * q * (3 - 2 * q)
-        ahead, above = reach * (eased - 0.5), lift * math.sin(math.pi * q) ** 0.8
-        fold = 0.55 * (1 - q) + 0.75 * math.sin(math.pi * q) - 0.25 * q
-    return ahead * pace + rest * (1 - pace), above * pace, fold * pace
-
-
-def _bend(start: tuple[float, float], stop: tuple[float, float], upper: float, lower: float, side: float) -> tuple[float, float]:
-    """The joint between two bones from `start` to `stop`; `side` 1 bends it ahead, -1 behind."""
-    dx, dy = stop[0] - start[0], stop[1] - start[1]
-    away = min(math.hypot(dx, dy), 0.998 * (upper + lower))
-    along = (upper**2 - lower**2 + away**2) / (2 * away)
-    out = side * math.sqrt(max(0.0, upper**2 - along**2))
-    ux, uy = dx / math.hypot(dx, dy), dy / math.hypot(dx, dy)
-    return start[0] + ux * along - uy * out, start[1] + uy * along + ux * out
-
-
-def _foot(paw: tuple[float, float], fold: float, ankle: tuple[float, float]) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Ankle and toe of a paw that is folded back by `fold` radians."""
-    c, s = math.cos(fold), math.sin(fold)
-    above = paw[0] + c * ankle[0] + s * ankle[1], paw[1] + c * ankle[1] - s * ankle[0]
-    down = -0.9 * fold
-    return above, (paw[0] + 0.075 * math.cos(down), max(0.034, paw[1] + 0.075 * math.sin(down) - 0.012))
+    across, down = u * (width - 1), np.clip(v + 1, 0, 2) * ((height - 1) / 2)
+    return np.asarray(cv2.remap(coat, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
 def _leg(canvas: Canvas, pose: Pose, hind: bool, near: bool) -> None:
+    # The order of a cat's walk: hind, fore on one side, then on the other, a quarter of the cycle apart.
     offset = {(True, True): 0.0, (False, True): 0.25, (True, False): 0.5, (False, False): 0.75}[hind, near]
     rest = {(True, True): -0.10, (False, True): 0.03, (True, False): 0.10, (False, False): -0.07}[hind, near]
-    ahead, above, fold = _step(pose.phase + offset, pose.pace, 0.08 if hind else 0.10, rest)
+    ahead, above, fold = step(pose.phase + offset, pose.pace, 0.08 if hind else 0.10, rest)
     ahead -= pose.lean
-    lateral = (0.105 if near else -0.10) * (1.0 if hind else 0.95)
-    if hind:
-        paw = (-0.53 + ahead, 0.048 + above)
-        hip = (-0.50 + 0.06 * ahead, 0.70)
-        ankle, toe = _foot(paw, fold * 0.8, (-0.075, 0.165))
-        knee = _bend(hip, ankle, 0.285, 0.285, 1.0)
-        mid = (ankle[0] + 0.45 * (paw[0] - ankle[0]) - 0.006, ankle[1] + 0.45 * (paw[1] - ankle[1]))
-        joints = [(hip[0] + 0.01, hip[1] + 0.03, 0.15), (*hip, 0.18), (0.55 * hip[0] + 0.45 * knee[0] - 0.01, 0.55 * hip[1] + 0.45 * knee[1], 0.172),
-                  (knee[0] - 0.025, knee[1] - 0.01, 0.128), (0.5 * knee[0] + 0.5 * ankle[0], 0.5 * knee[1] + 0.5 * ankle[1], 0.090),
-                  (*ankle, 0.062), (*mid, 0.059), (*paw, 0.062), (*toe, 0.046)]  # fmt: skip
-    else:
-        paw = (0.46 + ahead, 0.050 + above)
-        shoulder = (0.46 + 0.12 * ahead, 0.63 - 0.10 * max(0.0, -ahead) * pose.pace)
-        ankle, toe = _foot(paw, fold, (-0.020, 0.125))
-        elbow = _bend(shoulder, ankle, 0.235, 0.275, -1.0)
-        joints = [(shoulder[0] + 0.00, shoulder[1] + 0.16, 0.09), (shoulder[0] + 0.02, shoulder[1] + 0.08, 0.135), (*shoulder, 0.155),
-                  (0.4 * shoulder[0] + 0.6 * elbow[0], 0.4 * shoulder[1] + 0.6 * elbow[1], 0.138), (*elbow, 0.116),
-                  (0.5 * elbow[0] + 0.5 * ankle[0] + 0.008, 0.5 * elbow[1] + 0.5 * ankle[1], 0.093),
-                  (*ankle, 0.073), (*paw, 0.069), (*toe, 0.050)]  # fmt: skip
-    where, edge, height, u, v = limb(curve(joints, 3), lateral, 0.55)
+    joints = hind_joints(ahead, above, fold) if hind else fore_joints(ahead, above, fold, pose.pace)
+    where, edge, height, u, v = limb(curve(joints, 3), 0.104 if near else -0.098, 0.55)
     color = _sample(_leg_coat(hind), u, v)
     if near:
         blend = (smooth(0.32, 0.46, u) if hind else smooth(0.28, 0.46, u))[..., None]
         color = _coat()[3][where] * (1 - blend) + color * blend
     else:
         color = color * np.array([0.52, 0.47, 0.44], np.float32)
-    canvas.add(where, edge + 0.0018 * _hairs()[where] * (u < 0.8), height, color)
+    canvas.add(where, edge + _FUZZ * _hairs()[where] * (u < 0.8), height, color)
 
 
 def _tail(canvas: Canvas, swing: float) -> None:
-    joints = [(-0.60, 0.80, 0.07), (-0.69, 0.775, 0.062), (-0.765, 0.68, 0.052), (-0.82, 0.53, 0.045),
-              (-0.89 - 0.02 * swing, 0.38, 0.041), (-1.00 - 0.04 * swing, 0.275 + 0.01 * swing, 0.039),
-              (-1.13 - 0.05 * swing, 0.250 + 0.04 * swing, 0.038), (-1.25 - 0.04 * swing, 0.300 + 0.07 * swing, 0.036),
-              (-1.31 - 0.01 * swing, 0.375 + 0.10 * swing, 0.026)]  # fmt: skip
+    joints = [
+        (-0.60, 0.80, 0.07), (-0.69, 0.775, 0.062), (-0.755, 0.68, 0.052), (-0.80, 0.53, 0.045),
+        (-0.845 - 0.02 * swing, 0.38, 0.042), (-0.905 - 0.04 * swing, 0.265, 0.040),
+        (-0.985 - 0.06 * swing, 0.190 + 0.02 * swing, 0.039), (-1.075 - 0.06 * swing, 0.175 + 0.05 * swing, 0.037),
+        (-1.140 - 0.04 * swing, 0.220 + 0.08 * swing, 0.027),
+    ]  # fmt: skip
     where, edge, height, u, v = limb(curve(joints, 3), -0.04, 1.0)
-    canvas.add(where, edge + 0.0018 * _hairs()[where], height, _sample(_tail_coat(), u, v))
+    canvas.add(where, edge + _FUZZ * _hairs()[where], height, _sample(_tail_coat(), u, v))
 
 
 def render(pose: Pose) -> Field:
@@ -255,17 +205,18 @@ def render(pose: Pose) -> Field:
     canvas = Canvas((SIZE[1], SIZE[0]))
     everywhere = slice(0, SIZE[1]), slice(0, SIZE[0])
     edge, level, color, _ = _coat()
-    canvas.add(everywhere, edge + 0.0018 * _hairs(), level, color)
+    canvas.add(everywhere, edge + _FUZZ * _hairs(), level, color)
     _tail(canvas, pose.swing)
     for hind in (True, False):
         for near in (False, True):
             _leg(canvas, pose, hind, near)
-    center = np.array([0.93 - 0.05 * math.sin(pose.yaw), 0.815 + pose.nod, 0.02 + 0.05 * math.sin(pose.yaw)], np.float32)
-    neck = curve([(0.42, 0.715, 0.22), (0.60, 0.735, 0.208), (0.76, 0.77 + 0.5 * pose.nod, 0.178),
-                  (0.89, 0.80 + pose.nod, 0.13)], 4)  # fmt: skip
+    turned = math.sin(pose.yaw)
+    center = np.array([0.93 - 0.05 * turned, 0.815 + pose.nod, 0.02 + 0.05 * turned], np.float32)
+    throat, nape = (0.76, 0.77 + 0.5 * pose.nod, 0.178), (0.89, 0.80 + pose.nod, 0.13)
+    neck = curve([(0.42, 0.715, 0.22), (0.60, 0.735, 0.208), throat, nape], 4)
     where, edge, level, _, _ = limb(neck, 0.0, 0.66)
-    canvas.add(where, edge + 0.0018 * _hairs()[where], level, color[where])
-    pitch = -0.16 + 0.10 * math.sin(pose.yaw)
+    canvas.add(where, edge + _FUZZ * _hairs()[where], level, color[where])
+    pitch = -0.16 + 0.10 * turned
     add_head(canvas, center, pose.yaw, pitch)
     picture = _light(canvas)
     whiskers(picture, center, pose.yaw, pitch)

@@ -1,0 +1,210 @@
+"""`python -m edge.demo`: a broker, a subscriber and a trap on this computer, and one alert on its way between them."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from models.errors import EdgeWatchError, MissingRuntimeError, run
+
+_LIMIT_S = 110.0
+_GRACE_S = 10.0
+"""How long an alert may still be on its way after the trap has ended."""
+
+
+class _Children:
+    """The processes that the demo started, each with its output in a file; all are ended on the way out."""
+
+    def __init__(self, logs: Path) -> None:
+        self._logs, self._started = logs, []  # type: ignore[var-annotated]
+
+    def start(self, name: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        with self.log(name).open("wb") as log:
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        self._started.append(child)
+        return child
+
+    def log(self, name: str) -> Path:
+        return self._logs / f"{name}.log"
+
+    def text(self, name: str) -> str:
+        return self.log(name).read_text(errors="replace")
+
+    def __enter__(self) -> _Children:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # The trap before the listener before the broker, so that each can say goodbye to the next.
+        for child in reversed(self._started):
+            child.terminate()
+            try:
+                child.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+def _broker_command(kind: str | None, port: int, folder: Path) -> tuple[str, list[str]]:
+    """The broker's name and the command that starts it on a loopback port.
+
+    Raises:
+        MissingRuntimeError: neither mosquitto nor amqtt is installed, or not the one asked for.
+    """
+    mosquitto = shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
+    if mosquitto and kind != "amqtt":
+        file = folder / "mosquitto.conf"
+        # As root, mosquitto would become a user who may not exist here.
+        file.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\nlog_type all\n")
+        return "mosquitto", [mosquitto, "-c", str(file)]
+    if kind != "mosquitto" and importlib.util.find_spec("amqtt"):
+        file = folder / "amqtt.yaml"
+        # JSON is YAML, too.
+        file.write_text(json.dumps({
+            "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{port}"}},
+            "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
+        }))  # fmt: skip
+        return "amqtt", [sys.executable, "-m", "amqtt.scripts.broker_script", "-d", "-c", str(file)]
+    raise MissingRuntimeError(
+        f"expected an MQTT broker ({kind or 'mosquitto or amqtt'}), found none installed; "
+        "type: pip install 'edge-watch[demo]'"
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _listens(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def _wait(ready: Callable[[], bool], children: _Children, name: str, child: subprocess.Popen[bytes]) -> None:
+    """Return when `ready`.
+
+    Raises:
+        EdgeWatchError: it is not in time, or the process `child` ends before.
+    """
+    deadline = time.monotonic() + 30
+    while not ready():
+        if child.poll() is not None or time.monotonic() > deadline:
+            raise EdgeWatchError(f"expected the {name} to start, found: {_last_line(children.text(name))}")
+        time.sleep(0.05)
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "not a word from it"
+
+
+def _play(kind: str | None, work: Path, children: _Children) -> str:
+    """Start broker, subscriber and trap, and wait; the alert as the subscriber printed it.
+
+    Raises:
+        EdgeWatchError: no alert came.
+    """
+    port = _free_port()
+    url = f"mqtt://127.0.0.1:{port}"
+    name, command = _broker_command(kind, port, work)
+    broker = children.start("broker", command)
+    _wait(lambda: _listens(port), children, "broker", broker)
+    print(f"  broker      {name}, at {url} (this computer only)", flush=True)
+
+    python = [sys.executable, "-m"]
+    listener = children.start(
+        "subscriber", [*python, "edge.listen", "--broker", url, "--folder", str(work / "alerts"), "--count", "1"]
+    )
+    _wait(lambda: "edge-watch/+/alert/+/image" in children.text("broker"), children, "subscriber", listener)
+    print("  subscriber  edge-listen, waiting for alerts", flush=True)
+
+    trap = children.start(
+        "trap", [*python, "edge", "--species", "tiger", "--source", "demo", "--broker", url, "--deployment", "demo",
+                 "--data", str(work / "trap")]
+    )  # fmt: skip
+    print("  trap        edge-watch --species tiger --source demo", flush=True)
+    print("\nThe grass moves in the morning wind. Watching ...", flush=True)
+    deadline = time.monotonic() + _LIMIT_S
+    while listener.poll() is None and time.monotonic() < deadline:
+        if trap.poll() is not None:
+            deadline = min(deadline, time.monotonic() + (_GRACE_S if trap.returncode == 0 else 0.0))
+        time.sleep(0.05)
+    alerts = [line for line in children.text("subscriber").splitlines() if str(work / "alerts") in line]
+    if not alerts:
+        raise EdgeWatchError(f"expected an alert of a tiger, found none; the trap's last words: "
+                             f"{_last_line(children.text('trap'))}")  # fmt: skip
+    return alerts[0]
+
+
+def _keep(work: Path, folder: Path) -> Path:
+    """Move what the subscriber stored to `folder`; the path of the picture.
+
+    Raises:
+        EdgeWatchError: there is no picture, or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in sorted((work / "alerts").glob("*.j*")):
+            shutil.move(file, folder / file.name)
+        return next(folder / file for file in sorted(os.listdir(folder)) if file.endswith(".jpg"))
+    except (OSError, StopIteration) as error:
+        raise EdgeWatchError(
+            f"expected to keep the alert's picture in {folder}, found {error!r}; see --folder"
+        ) from error
+
+
+def _main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m edge.demo", description=__doc__)
+    parser.add_argument(
+        "--folder", metavar="DIR", type=Path, default=Path("demo"), help="for alert and picture; default: ./demo"
+    )
+    parser.add_argument(
+        "--mqtt", choices=("mosquitto", "amqtt"), help="the broker (default: mosquitto if it is installed)"
+    )
+    parser.add_argument("--debug", action="store_true", help="show tracebacks, and what each part printed")
+    arguments = parser.parse_args(argv)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    print("A camera trap at a forest edge, simulated on this computer:", flush=True)
+    with tempfile.TemporaryDirectory(prefix="edge-watch-demo-") as temporary:
+        work = Path(temporary)
+        with _Children(work) as children:
+            try:
+                line = _play(arguments.mqtt, work, children)
+            finally:
+                if arguments.debug:
+                    for name in ("broker", "subscriber", "trap"):
+                        print(
+                            f"--- {name}\n{children.text(name) if children.log(name).exists() else ''}", file=sys.stderr
+                        )
+        picture = _keep(work, arguments.folder)
+    told, _, _ = line.partition(temporary)
+    print(f"\nThe subscriber received one alert:\n  {told.strip()}")
+    print(f"  picture     {picture}\n  in full     {picture.with_suffix('.json')}")
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run("edge-watch demo", _main, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
