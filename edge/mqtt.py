@@ -98,7 +98,8 @@ class Link:
             self._connect(MQTTProtocolVersion.MQTTv311, self._timeout_s)
         if self._answer is None:
             raise BrokerError(
-                f"expected an MQTT broker at {self.broker}, found {self._lost or 'silence'}; are address, port and TLS right?"
+                f"expected an MQTT broker at {self.broker}, found {self._lost or 'silence'};"
+                " are address, port and TLS right?"
             )
         if self._answer.is_failure:
             raise BrokerError(f"the MQTT broker at {self.broker} refuses: {self._answer}; see --credentials")

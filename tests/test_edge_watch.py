@@ -72,7 +72,7 @@ def test_one_alert_per_visit_at_a_subscriber(
     begun = file.stat().st_mtime
     starts = [datetime.fromisoformat(str(alert["event_start"])).timestamp() - begun for alert in told]
     assert len(told) == len(visits)
-    assert all(0 <= start - visit < 3 for start, visit in zip(starts, visits, strict=True)), starts
+    assert all(-0.05 < start - visit < 3 for start, visit in zip(starts, visits, strict=True)), starts
     assert {alert["species"] for alert in told} == {"tiger"}
     assert all(alert["replay"] is True and alert["deployment"] == "oak" for alert in told)
     for alert, picture in zip(told, pictures, strict=True):

@@ -15,9 +15,9 @@ day or in infrared-grey at night. It runs on the camera's own small computer. It
 any other animal gets one of these names, mostly with a low probability, which is what the operating points are for. It
 does not tell individuals apart, nor recognise who a person is. Do not let it alone decide about anything that harms."""
 
-RESULTS = """On the test photos; "grey" are infrared-grey versions of the same photos. "point" is the operating point: the
-probability from which on a class counts as recognised, chosen on the validation photos for a precision of 95 %."""
-LIMITS = """- Animals that are small, cut off, behind grass or blurred are recognised less often than in the test photos.
+RESULTS = """On the test photos; "grey" are infrared-grey versions of the same photos. "point" is the operating point:
+the probability from which on a class counts as recognised, chosen on the validation photos for a precision of 95 %."""
+LIMITS = """- Animals that are small, cut off, behind grass or blurred are recognised less often than test photos.
 - "In grey" was measured on photos turned grey, not on photos taken at night."""
 
 

@@ -37,8 +37,8 @@ def parser() -> argparse.ArgumentParser:
                                   formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = top.add_subparsers(dest="command", required=True, metavar="fit|inspect|evaluate")
 
-    fit = commands.add_parser("fit", help="train a model on photos", description="Train a model on photos. The result is "
-                              "a float bundle, which `convert` turns into one for the edge.")
+    fit = commands.add_parser("fit", help="train a model on photos", description="Train a model on photos. The result "
+                              "is a float bundle, which `convert` turns into one for the edge.")
     fit.add_argument("data", metavar="DATA", type=Path,
                      help="folder with one folder of photos per class, or with train, val and test folders of such")
     fit.add_argument("--backbone", choices=BACKBONES, default=DEFAULT.backbone, help="default: %(default)s")

@@ -67,8 +67,7 @@ def fit(recipe: Recipe, examples: Examples, say: Callable[[str], None]) -> Train
         backbone.trainable = False
         _compile(model, recipe, recipe.head_rate)
         keeper.begin("head", recipe.head_epochs, steps)
-        model.fit(pairs, validation_data=checks, epochs=recipe.head_epochs, callbacks=[keeper],
-                  verbose=0, shuffle=False)
+        _run(model, pairs, checks, keeper)
         if recipe.epochs and recipe.unfreeze:
             _unfreeze(backbone, recipe.unfreeze)
             _compile(model, recipe, keras.optimizers.schedules.CosineDecay(
@@ -76,8 +75,7 @@ def fit(recipe: Recipe, examples: Examples, say: Callable[[str], None]) -> Train
                 warmup_steps=steps // 2,
             ))
             keeper.begin("fine-tuning", recipe.epochs, steps)
-            model.fit(pairs, validation_data=checks, epochs=recipe.epochs, callbacks=[keeper],
-                  verbose=0, shuffle=False)
+            _run(model, pairs, checks, keeper)
     except KeyboardInterrupt:
         if keeper.best is None:
             raise
@@ -89,8 +87,15 @@ def fit(recipe: Recipe, examples: Examples, say: Callable[[str], None]) -> Train
 
 def _compile(model: keras.Model, recipe: Recipe, rate: Any) -> None:
     # XLA is slow on a CPU: 4 photos a second where TensorFlow's own kernels train on 37.
-    model.compile(keras.optimizers.Adam(rate, clipnorm=1.0), _loss(recipe), weighted_metrics=[], metrics=["accuracy"],
-                  jit_compile=False)
+    optimizer = keras.optimizers.Adam(rate, clipnorm=1.0, use_ema=True, ema_momentum=recipe.averaging)
+    model.compile(optimizer, _loss(recipe), weighted_metrics=[], metrics=["accuracy"], jit_compile=False)
+
+
+def _run(model: keras.Model, pairs: Any, checks: Any, keeper: _Keeper) -> None:
+    # Averaged weights are validated and kept: with few photos a single step's noise costs a point or two.
+    averaging = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+    model.fit(pairs, validation_data=checks, epochs=keeper.epochs, callbacks=[averaging, keeper], verbose=0,
+              shuffle=False)
 
 
 def _loss(recipe: Recipe) -> Any:
@@ -162,7 +167,7 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
 
     def begin(self, phase: str, epochs: int, steps: int) -> None:
         """Say which phase comes next; of how many epochs of how many steps."""
-        self._phase, self._epochs, self._steps, self._bad = phase, epochs, steps, 0
+        self._phase, self.epochs, self._steps, self._bad = phase, epochs, steps, 0
         self._started = time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -171,8 +176,8 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if self._live:
             done = self._epoch * self._steps + batch + 1
-            left = (time.monotonic() - self._started) / done * (self._epochs * self._steps - done)
-            print(f"\r{self._phase} {self._epoch + 1}/{self._epochs}, step {batch + 1}/{self._steps}, "
+            left = (time.monotonic() - self._started) / done * (self.epochs * self._steps - done)
+            print(f"\r{self._phase} {self._epoch + 1}/{self.epochs}, step {batch + 1}/{self._steps}, "
                   f"loss {logs['loss']:.3f}, about {_minutes(left)} left  ", end="", file=sys.stderr, flush=True)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -182,10 +187,10 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         self._bad += 1
         if found["val_loss"] < self._lowest:
             self._lowest, self._bad, self.best = found["val_loss"], 0, self.model.get_weights()
-        left = (time.monotonic() - self._started) / (epoch + 1) * (self._epochs - epoch - 1)
+        left = (time.monotonic() - self._started) / (epoch + 1) * (self.epochs - epoch - 1)
         if self._live:
             print("\r\033[K", end="", file=sys.stderr)
-        self._say(f"{self._phase} {epoch + 1}/{self._epochs}: {found['accuracy']:.1%} right in training (augmented), "
+        self._say(f"{self._phase} {epoch + 1}/{self.epochs}: {found['accuracy']:.1%} right in training (augmented), "
                   f"{found['val_accuracy']:.1%} in validation (day and grey); about {_minutes(left)} left")
         if self._bad >= self._patience:
             self._say(f"{self._phase}: no better for {self._patience} epochs, stopped")
