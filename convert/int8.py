@@ -70,8 +70,9 @@ class FloatModel:
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(n, classes) float32 logits of (n, size, size, 3) uint8 RGB pictures."""
-        found = self._model(images.astype(np.float32), training=False)
-        return np.asarray(found, np.float32)
+        # Keras warns of harmless things, as of an input in a list of one.
+        with quiet(self._debug):
+            return np.asarray(self._model(images.astype(np.float32), training=False), np.float32)
 
     def to_int8(self, images: NDArray[np.uint8]) -> bytes:
         """Convert the model to full integers: int8 weights by channel, raw uint8 RGB in, uint8 logits out.

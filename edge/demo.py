@@ -18,7 +18,11 @@ from pathlib import Path
 
 from models.errors import EdgeWatchError, MissingRuntimeError, run
 
-_LIMIT_S = 110.0
+# Together less than two minutes.
+_START_S = 20.0
+"""How long broker and subscriber may each take to start."""
+_LIMIT_S = 75.0
+"""How long the alert may take."""
 _GRACE_S = 10.0
 """How long an alert may still be on its way after the trap has ended."""
 
@@ -27,7 +31,8 @@ class _Children:
     """The processes that the demo started, each with its output in a file; all are ended on the way out."""
 
     def __init__(self, logs: Path) -> None:
-        self._logs, self._started = logs, []  # type: ignore[var-annotated]
+        self._logs = logs
+        self._started: list[subprocess.Popen[bytes]] = []
 
     def start(self, name: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
         with self.log(name).open("wb") as log:
@@ -101,7 +106,7 @@ def _wait(ready: Callable[[], bool], children: _Children, name: str, child: subp
     Raises:
         EdgeWatchError: it is not in time, or the process `child` ends before.
     """
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + _START_S
     while not ready():
         if child.poll() is not None or time.monotonic() > deadline:
             raise EdgeWatchError(f"expected the {name} to start, found: {_last_line(children.text(name))}")
@@ -159,9 +164,9 @@ def _keep(work: Path, folder: Path) -> Path:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for file in sorted((work / "alerts").glob("*.j*")):
-            shutil.move(file, folder / file.name)
-        return next(folder / file for file in sorted(os.listdir(folder)) if file.endswith(".jpg"))
+        picture, text = (next((work / "alerts").glob(f"*.{ending}")) for ending in ("jpg", "json"))
+        shutil.move(text, folder / text.name)
+        return Path(shutil.move(picture, folder / picture.name))
     except (OSError, StopIteration) as error:
         raise EdgeWatchError(
             f"expected to keep the alert's picture in {folder}, found {error!r}; see --folder"

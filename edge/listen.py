@@ -7,6 +7,7 @@ edge-listen --broker mqtts://example.org --credentials listen.txt --folder alert
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -14,7 +15,7 @@ import signal
 import sys
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -83,7 +84,8 @@ class Folder:
         # A picture that came first was kept under the only name known then.
         early = self.path / f"{told.id}.jpg"
         if early.exists():
-            early.replace(picture)
+            with _storing(picture):
+                early.replace(picture)
         # Printed before it is remembered: a crash in between prints it twice rather than never.
         print(f"{told.line}  {picture if told.wants_picture else 'no picture'}", flush=True)
         values = (told.id, told.name, told.wants_picture)
@@ -142,20 +144,25 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)[:80]
 
 
+@contextlib.contextmanager
+def _storing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise EdgeWatchError(
+            f"cannot store {path}: {error}; make space and start again: the broker keeps what was not stored"
+        ) from error
+
+
 def _write(path: Path, content: bytes) -> None:
     """Write a file whole or not at all, durably."""
     draft = path.with_name(f".{path.name}.part")
-    try:
+    with _storing(path):
         with draft.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise EdgeWatchError(
-            f"cannot store {path}: {error}; make space and start again: the broker keeps what was not stored"
-        ) from error
 
 
 class Listener:

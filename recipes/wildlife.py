@@ -34,8 +34,8 @@ COLUMNS = ("path", "class", "split", "source", "licence")
 
 ABOUT = """Animals: the set `wildlife` (web photos, mostly close portraits), with its own train, val and test folders,
 but without the {nc} photos whose licence field mentions NC. That takes away every photo of a fox: **the model has no
-fox class**, and calls a fox something else. {leaked} tiles of `empty` are left out as well: they show the places that the
-composite test clips play in.
+fox class**, and calls a fox something else. {leaked} tiles of `empty` are left out as well: they show the places that
+the composite test clips play in.
 
 `empty` also has {empty} animal-free squares of trap frames (boxes chosen by eye, all in train) and pieces of the floor
 of the pedestrian clip.
@@ -43,9 +43,9 @@ of the pedestrian clip.
 `person` is small: {extras} crops of web photos, {frames} trap frames (a square cut out of `sn007` in train, `zoo077` in
 test) and {walkers} squares of pedestrians, seen from above in one black-and-white clip of {seconds:.0f} s (`vid057`),
 whose first half is train, then val, then test, with a second between them. {pasted} more in train are pedestrians of
-that first half, pasted onto animal-free places, so that a bright floor does not become the sign of a person. Of the test
-pictures of people {real} are photos; the others are from that clip, in the same place and partly of the same people as
-in train: take the recall of `person` as an upper bound. Photos of people at night were not to be had."""
+that first half, pasted onto animal-free places, so that a bright floor does not become the sign of a person. Of the
+test pictures of people {real} are photos; the others are from that clip, in the same place and partly of the same people
+as in train: take the recall of `person` as an upper bound. Photos of people at night were not to be had."""
 
 
 @dataclass(slots=True)

@@ -70,7 +70,8 @@ class Mosquitto:
 
     @property
     def log(self) -> str:
-        return (self.folder / "mosquitto.log").read_text()
+        path = self.folder / "mosquitto.log"
+        return path.read_text() if path.exists() else ""
 
     def start(self) -> Mosquitto:
         binary = mosquitto_binary()

@@ -3,30 +3,79 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import threading
+from collections import deque
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from edge.listen import main
+import edge.listen
+from edge.listen import Folder, main
+from edge.mqtt import Received
 from edge.payloads import Message, alert_messages
-from edge.types import Alert
-from tests.broker import Mosquitto, Subscriber, wait_until
-from tests.samples import ID, START, alert, alert_of_its_own, sighting
+from tests.broker import Mosquitto, Subscriber, free_port, wait_until
+from tests.samples import ID, alert, alert_of_its_own
 
 REPOSITORY = Path(__file__).parents[1]
 NAME = f"20260501T061530-bengal-tiger-{ID}"
 LINE = "2026-05-01 06:15:30+05:30  trap 7  Bengal tiger  0.99  "
+TEXT, PICTURE = alert_messages(alert())
+
+
+class Listener:
+    """`edge-listen` in a process. `lines` are what it has printed, `warnings` what it has complained of, ever."""
+
+    def __init__(self, broker: Mosquitto, folder: Path) -> None:
+        self.broker, self.folder = broker, folder
+        self._out, self._err = folder.with_suffix(".out"), folder.with_suffix(".err")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def lines(self) -> list[str]:
+        return self._out.read_text().splitlines()
+
+    @property
+    def warnings(self) -> list[str]:
+        return self._err.read_text().splitlines()
+
+    @property
+    def files(self) -> list[str]:
+        return sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
+
+    def begin(self, *arguments: str) -> Listener:
+        command = [sys.executable, "-m", "edge.listen", "--broker", self.broker.url, "--folder", str(self.folder)]
+        with self._out.open("ab") as out, self._err.open("ab") as err:
+            self._process = subprocess.Popen([*command, *arguments], cwd=REPOSITORY, stdout=out, stderr=err)
+        return self
+
+    def start(self, *arguments: str) -> Listener:
+        """Begin, and return when its subscription is in force."""
+        before = self.broker.log.count("Sending SUBACK to edge-listen")
+        self.begin(*arguments)
+        wait_until(lambda: self.broker.log.count("Sending SUBACK to edge-listen") > before)
+        return self
+
+    def end(self, number: int | None = None) -> int:
+        """Send a signal, if one is given; wait for the end and return the exit code."""
+        assert self._process is not None
+        if number is not None:
+            self._process.send_signal(number)
+        code = self._process.wait(timeout=30)
+        self._process = None
+        return code
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self.end(signal.SIGKILL)
 
 
 @pytest.fixture
 def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path, "allow_anonymous true\npersistence true") as broker:
+    with Mosquitto(tmp_path) as broker:
         yield broker
 
 
@@ -37,61 +86,226 @@ def listener(mosquitto: Mosquitto, tmp_path: Path) -> Iterator[Listener]:
     made.kill()
 
 
-class Listener:
-    """`edge-listen` in a process; `lines` are what it has printed, `warnings` what it has complained of."""
-
-    def __init__(self, broker: Mosquitto, folder: Path) -> None:
-        self.broker, self.folder = broker, folder
-        self.lines: list[str] = []
-        self.warnings: list[str] = []
-        self._process: subprocess.Popen[str] | None = None
-
-    def start(self, *arguments: str) -> Listener:
-        """Start it; return when its subscription is in force."""
-        before = self._subscriptions()
-        self.begin(*arguments)
-        wait_until(lambda: self._subscriptions() > before)
-        return self
-
-    def begin(self, *arguments: str) -> Listener:
-        command = [sys.executable, "-m", "edge.listen", "--broker", self.broker.url, "--folder", str(self.folder)]
-        self._process = subprocess.Popen(
-            [*command, *arguments], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        for stream, lines in ((self._process.stdout, self.lines), (self._process.stderr, self.warnings)):
-            assert stream is not None
-            threading.Thread(target=lambda s=stream, t=lines: t.extend(line.rstrip("\n") for line in s)).start()
-        return self
-
-    def _subscriptions(self) -> int:
-        return self.broker.log.count("Sending SUBACK to edge-listen") if self.broker.running else 0
-
-    def signal(self, number: int) -> int:
-        assert self._process is not None
-        self._process.send_signal(number)
-        return self.wait()
-
-    def wait(self) -> int:
-        """Wait for its end; return its exit code."""
-        assert self._process is not None
-        code = self._process.wait(timeout=30)
-        for stream in (self._process.stdout, self._process.stderr):
-            assert stream is not None
-            wait_until(lambda s=stream: s.closed or _at_end(s))
-            stream.close()
-        self._process = None
-        return code
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self.signal(signal.SIGKILL)
-
-    @property
-    def files(self) -> list[str]:
-        return sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
-
-
 def send(broker: Mosquitto, *messages: Message) -> None:
     with Subscriber(broker, filters=(), client_id="trap") as trap:
         for message in messages:
             trap.publish(message)
+
+
+def changed(**fields: object) -> Message:
+    """The sample alert's text with some fields changed."""
+    return Message(TEXT.topic, json.dumps({**json.loads(TEXT.payload), **fields}).encode())
+
+
+def test_alert_is_printed_and_stored_with_its_picture(listener: Listener) -> None:
+    listener.start("--count", "1")
+    send(listener.broker, TEXT, PICTURE)
+    assert listener.end() == 0
+    assert listener.lines == [f"{LINE}{listener.folder / NAME}.jpg"]
+    assert listener.files == [f"{NAME}.jpg", f"{NAME}.json"]
+    assert (listener.folder / f"{NAME}.jpg").read_bytes() == PICTURE.payload
+    assert (listener.folder / f"{NAME}.json").read_bytes() == TEXT.payload
+    assert listener.warnings == []
+
+
+def test_count_waits_for_the_picture(listener: Listener) -> None:
+    listener.start("--count", "2")
+    without = changed(id="0196889f-5a3a-7c1e-9b1f-000000000002", image_topic=None)
+    send(listener.broker, TEXT, without)
+    wait_until(lambda: len(listener.lines) == 2)
+    assert listener.lines[1] == f"{LINE}no picture"
+    send(listener.broker, PICTURE)
+    assert listener.end() == 0
+
+
+def test_picture_may_come_first(listener: Listener) -> None:
+    listener.start("--count", "1")
+    send(listener.broker, PICTURE, TEXT)
+    assert listener.end() == 0
+    assert listener.files == [f"{NAME}.jpg", f"{NAME}.json"]
+    assert (listener.folder / f"{NAME}.jpg").read_bytes() == PICTURE.payload
+
+
+def test_picture_without_property_is_known_by_its_exif(listener: Listener) -> None:
+    listener.start("--count", "1")
+    send(listener.broker, TEXT, Message(PICTURE.topic, PICTURE.payload))
+    assert listener.end() == 0
+    assert f"{NAME}.jpg" in listener.files
+
+
+def test_each_id_once_also_after_a_restart(listener: Listener) -> None:
+    listener.start()
+    send(listener.broker, TEXT, PICTURE, TEXT, PICTURE)
+    wait_until(lambda: len(listener.files) == 2)
+    assert listener.end(signal.SIGTERM) == 0
+    other, other_picture = alert_messages(alert_of_its_own())
+    listener.start("--count", "1")
+    send(listener.broker, TEXT, PICTURE, other, other_picture)
+    assert listener.end() == 0
+    assert len(listener.lines) == 2
+    assert len(listener.files) == 4
+
+
+def test_alert_sent_while_away_comes_later(listener: Listener) -> None:
+    listener.start()
+    assert listener.end(signal.SIGINT) == 0
+    send(listener.broker, TEXT, PICTURE)
+    listener.start("--count", "1")
+    assert listener.end() == 0
+    assert listener.lines == [f"{LINE}{listener.folder / NAME}.jpg"]
+
+
+def test_killed_listener_gets_unhandled_alerts_again(listener: Listener) -> None:
+    # A folder in the way of the picture: it is not stored, so it must not be acknowledged.
+    listener.folder.mkdir()
+    (listener.folder / f".{NAME}.jpg.part").mkdir()
+    listener.start()
+    send(listener.broker, TEXT, PICTURE)
+    assert listener.end() == 1
+    assert listener.warnings[0].startswith(f"edge-listen: cannot store {listener.folder / NAME}.jpg: ")
+    (listener.folder / f".{NAME}.jpg.part").rmdir()
+    listener.start("--count", "1")
+    assert listener.end() == 0
+    assert len(listener.lines) == 1
+    assert listener.files == [f"{NAME}.jpg", f"{NAME}.json"]
+
+
+def test_kills_lose_no_alert(listener: Listener) -> None:
+    ids = []
+    listener.start()
+    for _ in range(5):
+        for made in (alert_of_its_own() for _ in range(4)):
+            ids.append(made.sighting.id)
+            send(listener.broker, *alert_messages(made))
+        listener.end(signal.SIGKILL)
+        listener.start()
+    wait_until(lambda: len(listener.files) == 2 * len(ids))
+    assert listener.end(signal.SIGTERM) == 0
+    assert sorted(name[-41:-5] for name in listener.files if name.endswith(".json")) == sorted(ids)
+    assert sorted(name[-40:-4] for name in listener.files if name.endswith(".jpg")) == sorted(ids)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Message(TEXT.topic, b"{"),
+        Message(TEXT.topic, b"\xff\xfe"),
+        Message(TEXT.topic, b"[]"),
+        Message(TEXT.topic, b"{}"),
+        Message(TEXT.topic, b"[" * 60_000),
+        Message(TEXT.topic, b'{"x": "' + b"x" * 70_000 + b'"}'),
+        changed(id="../../etc/passwd"),
+        changed(id=7),
+        changed(event_start="yesterday"),
+        changed(event_start=None),
+        changed(probability="high"),
+        Message(PICTURE.topic, b"no picture"),
+        Message(PICTURE.topic, b"no picture", id="no id"),
+        Message(PICTURE.topic, b""),
+    ],
+    ids=lambda message: message.payload[:20].decode("latin-1"),
+)
+def test_malformed_messages_are_a_warning_each(
+    message: Message, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    acknowledged: list[Received] = []
+
+    class Link:
+        def ack(self, received: Received) -> None:
+            acknowledged.append(received)
+
+    received = Received(message.topic, message.payload, message.id, 1, 1)
+    with closing(Folder(tmp_path)) as folder:
+        edge.listen.Listener(Link(), folder, "edge-watch", None)._take(received)  # type: ignore[arg-type]
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith(f"edge-listen: ignored a message on {message.topic}: ")
+    assert acknowledged == [received]
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".edge-listen")] == []
+
+
+def test_malformed_message_does_not_end_it(listener: Listener) -> None:
+    listener.start("--count", "1")
+    send(listener.broker, Message(TEXT.topic, b"{"), Message(PICTURE.topic, b"junk"), TEXT, PICTURE)
+    assert listener.end() == 0
+    assert len(listener.warnings) == 2
+
+
+def test_names_from_outside_stay_in_the_folder_and_off_the_terminal(listener: Listener) -> None:
+    listener.start("--count", "1")
+    send(listener.broker, changed(species="../../\x1b[31mTiger\n", deployment="a\rb", image_topic=None))
+    assert listener.end() == 0
+    assert listener.files == [f"20260501T061530-31mtiger-{ID}.json"]
+    assert listener.lines == ["2026-05-01 06:15:30+05:30  a?b  ../../?[31mTiger?  0.99  no picture"]
+
+
+def test_broker_that_comes_later(tmp_path: Path) -> None:
+    broker = Mosquitto(tmp_path)
+    listener = Listener(broker, tmp_path / "alerts").begin("--count", "1")
+    wait_until(lambda: bool(listener.warnings))
+    with broker:
+        wait_until(lambda: "Sending SUBACK to edge-listen" in broker.log)
+        send(broker, TEXT, PICTURE)
+        assert listener.end() == 0
+    assert listener.warnings[0].startswith(f"edge-listen: no MQTT broker answers at {broker.url}: ")
+    assert listener.warnings[1:] == [f"edge-listen: connected to the MQTT broker at {broker.url} again"]
+
+
+def test_signal_ends_it_without_a_broker(tmp_path: Path) -> None:
+    broker = Mosquitto(tmp_path)
+    listener = Listener(broker, tmp_path / "alerts").begin()
+    wait_until(lambda: bool(listener.warnings))
+    assert listener.end(signal.SIGTERM) == 0
+
+
+def test_refused_subscription_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # mosquitto grants every subscription and then delivers nothing, so this broker is made up.
+    class Link:
+        denied = deque(["Not authorized"])
+        received: deque[Received] = deque()
+
+        def subscribe(self, filters: list[str], qos: int) -> None:
+            assert (filters, qos) == (["park/+/alert/+", "park/+/alert/+/image"], 1)
+
+        def wait(self, seconds: float) -> None:
+            inner.stop.set()
+
+        def disconnect(self) -> None:
+            pass
+
+    with closing(Folder(tmp_path)) as folder:
+        inner = edge.listen.Listener(Link(), folder, "park", None)  # type: ignore[arg-type]
+        inner._serve()
+    assert "the broker refuses the subscription: Not authorized; see --credentials" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--broker", "mqtt://u:p@h"], "name it with --credentials FILE"),
+        (["--broker", "http://h"], "expected a broker like mqtt://localhost:1883"),
+        (["--prefix", "a/#"], "expected a topic prefix like edge-watch"),
+        (["--count", "0"], "expected --count of 1 or more, got 0"),
+        (["--client-id", ""], "expected a --client-id"),
+        (["--credentials", "missing.txt"], "cannot read the credentials file missing.txt"),
+    ],
+)
+def test_wrong_usage(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_folder_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    broker = f"mqtt://127.0.0.1:{free_port()}"
+    assert main(["--broker", broker, "--folder", str(tmp_path / "file" / "alerts")]) == 1
+    assert "expected a folder that can be written to" in capsys.readouterr().err
+
+
+def test_help_needs_no_mqtt_library() -> None:
+    script = "import sys; sys.modules['paho'] = None; from edge.listen import main; main(['--help'])"
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert "usage: edge-listen" in done.stdout

@@ -65,7 +65,7 @@ def fit(recipe: Recipe, examples: Examples, say: Callable[[str], None]) -> Train
     checks = _validation_pairs(recipe, examples)
     try:
         backbone.trainable = False
-        _compile(model, recipe, recipe.head_rate)
+        _compile(model, recipe, recipe.head_rate, steps)
         keeper.begin("head", recipe.head_epochs, steps)
         _run(model, pairs, checks, keeper)
         if recipe.epochs and recipe.unfreeze:
@@ -73,7 +73,7 @@ def fit(recipe: Recipe, examples: Examples, say: Callable[[str], None]) -> Train
             _compile(model, recipe, keras.optimizers.schedules.CosineDecay(
                 recipe.fine_rate / 20, recipe.epochs * steps - steps // 2, warmup_target=recipe.fine_rate,
                 warmup_steps=steps // 2,
-            ))
+            ), steps)
             keeper.begin("fine-tuning", recipe.epochs, steps)
             _run(model, pairs, checks, keeper)
     except KeyboardInterrupt:
@@ -85,14 +85,14 @@ def fit(recipe: Recipe, examples: Examples, say: Callable[[str], None]) -> Train
     return trained
 
 
-def _compile(model: keras.Model, recipe: Recipe, rate: Any) -> None:
+def _compile(model: keras.Model, recipe: Recipe, rate: Any, steps: int) -> None:
+    # The weights are averaged over about one epoch: with few photos a single step's noise costs a point or two.
     # XLA is slow on a CPU: 4 photos a second where TensorFlow's own kernels train on 37.
-    optimizer = keras.optimizers.Adam(rate, clipnorm=1.0, use_ema=True, ema_momentum=recipe.averaging)
+    optimizer = keras.optimizers.Adam(rate, clipnorm=1.0, use_ema=True, ema_momentum=1.0 - 1.0 / max(2, steps))
     model.compile(optimizer, _loss(recipe), weighted_metrics=[], metrics=["accuracy"], jit_compile=False)
 
 
 def _run(model: keras.Model, pairs: Any, checks: Any, keeper: _Keeper) -> None:
-    # Averaged weights are validated and kept: with few photos a single step's noise costs a point or two.
     averaging = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
     model.fit(pairs, validation_data=checks, epochs=keeper.epochs, callbacks=[averaging, keeper], verbose=0,
               shuffle=False)

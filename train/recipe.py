@@ -33,8 +33,6 @@ class Recipe:
     head_rate: float = 2e-3
     fine_rate: float = 5e-5
     """Peak of the cosine; ten times less than the head's, or the pretrained features are lost in the first epoch."""
-    averaging: float = 0.98
-    """Momentum of the moving average of the weights: about the last 50 steps, an epoch of 1,500 photos."""
     dropout: float = 0.2
     label_smoothing: float = 0.1
     """Some labels are wrong at their source; the temperature puts the confidence right again afterwards."""

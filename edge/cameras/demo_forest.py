@@ -225,7 +225,7 @@ def background() -> Image:
             _rays(picture)
     _meadow(picture)
     _grass(picture, random, HORIZON + 2, HEIGHT + 20, 34000, 0.62)
-    lane = np.exp(-np.square((x - _SUN[0]) / 360)) * np.exp(-np.maximum(y - HORIZON, 0) / 130) * (y > HORIZON)
+    lane = np.exp(-np.square((x - _SUN[0]) / 360)) * np.exp(-np.maximum(y - HORIZON, 0) / 130) * smooth(HORIZON - 4, HORIZON + 24, y)
     _blend(picture, np.array([120, 222, 250], np.float32), 0.5 * lane)
     _blend(picture, _GLOW, 0.12 * glow)
     _blend(picture, np.zeros(3, np.float32), _vignette())

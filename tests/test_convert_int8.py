@@ -1,0 +1,296 @@
+"""`convert --quantize int8` on a real network: what it writes is integer, proven, and the same every time."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import zipfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter as LiteRT
+
+from convert.__main__ import main
+from convert.flatbuffer import Port, read_graph
+from convert.int8 import quiet
+from models.bundle import ModelBundle, file_hash
+from models.classifier import Classifier
+from models.errors import BundleError
+from models.interpreter import Interpreter
+from tests import tiny
+
+
+@dataclass(frozen=True)
+class Converted:
+    folder: Path
+    parent: ModelBundle
+    bundle: ModelBundle
+    printed: str
+    noise: str
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> Converted:
+    """A tiny float bundle in runs/, converted by `convert --quantize int8` from within its folder."""
+    folder = tmp_path_factory.mktemp("convert")
+    path = tiny.float_bundle(folder)
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            out, err = (folder / name for name in ("out.txt", "err.txt"))
+            with out.open("w") as stdout, err.open("w") as stderr:
+                patch.setattr("sys.stdout", stdout)
+                patch.setattr("sys.stderr", stderr)
+                assert main(["--quantize", "int8"]) == 0
+    finally:
+        os.chdir(before)
+    made = ModelBundle.open(folder / "runs/tiny-int8")
+    return Converted(folder, ModelBundle.open(path), made, out.read_text(), err.read_text())
+
+
+def logits_of(model: Path, photo: Path, grey: bool) -> np.ndarray:
+    """The logits of one photo, with nothing of this project's code."""
+    network = LiteRT(str(model))
+    network.allocate_tensors()
+    taken, given = network.get_input_details()[0], network.get_output_details()[0]
+    image = cv2.resize(cv2.imread(str(photo)), (tiny.SIZE, tiny.SIZE), interpolation=cv2.INTER_LINEAR_EXACT)
+    image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    if grey:
+        image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    network.set_tensor(taken["index"], image[None])
+    network.invoke()
+    scale, zero = given["quantization"]
+    return (network.get_tensor(given["index"])[0].astype(np.float64) - zero) * scale
+
+
+def test_newest_bundle_is_named_and_terminal_stays_calm(converted: Converted) -> None:
+    lines = converted.printed.splitlines()
+    assert lines[0] == "runs/tiny is the newest float bundle under runs/"
+    assert lines[1] == "runs/tiny: tiny 1, tiny, 3 classes, 48 px"
+    assert lines[2] == "quantizing with 48 pictures (36 by day, 12 in infrared grey) ..."
+    assert lines[4].endswith("float ones: 0")
+    assert lines[-1] == "runs/tiny-int8: written"
+    assert len(lines) < 15
+    assert converted.noise == ""
+
+
+def test_file_is_integer_with_raw_input_and_fixed_batch(converted: Converted) -> None:
+    graph = read_graph(converted.bundle.model.read_bytes())
+    assert (graph.float_operators, graph.float_tensors, graph.per_tensor) == (0, (), ())
+    assert graph.input == Port("UINT8", (1, 48, 48, 3), 1.0, 0)
+    assert (graph.output.dtype, graph.output.shape) == ("UINT8", (1, 3))
+    assert graph.operators == {"CONV_2D": 2, "QUANTIZE": 2, "MUL": 1, "ADD": 1, "DEPTHWISE_CONV_2D": 1, "MEAN": 1,
+                               "FULLY_CONNECTED": 1}
+    assert converted.bundle.manifest.quantization.operators == graph.operators
+    assert converted.bundle.manifest.quantization.float_operators == 0
+
+
+def test_scaled_input_uses_all_its_steps(converted: Converted) -> None:
+    network = LiteRT(str(converted.bundle.model), experimental_preserve_all_tensors=True)
+    network.allocate_tensors()
+    scales = {round(detail["quantization"][0] * 127.5, 6) for detail in network.get_tensor_details()
+              if tuple(detail["shape"]) == (1, 48, 48, 3) and detail["dtype"] == np.int8}
+    assert scales == {127.5, 1.0}, "raw 0-255 in steps of 1, and -1 to 1 in steps of 1/127.5"
+
+
+def test_manifest_numbers_equal_an_independent_count(converted: Converted) -> None:
+    with quiet():
+        import keras
+
+        model = keras.saving.load_model(converted.parent.model, compile=False)
+    manifest = converted.bundle.manifest
+    rows = [row for row in csv.DictReader((converted.parent.path / "split.csv").open()) if row["split"] == "test"]
+    truth = np.array([tiny.NAMES.index(row["label"]) for row in rows])
+    for lighting in ("day", "night"):
+        photos = [converted.folder / "photos" / row["path"] for row in rows]
+        answers = np.array([logits_of(converted.bundle.model, path, lighting == "night").argmax() for path in photos])
+        shown = np.stack([cv2.cvtColor(cv2.resize(cv2.imread(str(path)), (48, 48), interpolation=cv2.INTER_LINEAR_EXACT),
+                                       cv2.COLOR_BGR2RGB) for path in photos])
+        if lighting == "night":
+            shown = np.stack([cv2.merge([cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)] * 3) for picture in shown])
+        floats = np.asarray(model(shown.astype(np.float32))).argmax(axis=1)
+        found = manifest.quantization.compared[lighting]
+        assert found.n == len(rows) == 24
+        assert found.accuracy == manifest.metrics[lighting].accuracy == pytest.approx((answers == truth).mean(), abs=1e-6)
+        assert found.float_accuracy == pytest.approx((floats == truth).mean(), abs=1e-6)
+        assert found.agreement == pytest.approx((floats == answers).mean(), abs=1e-6)
+        for index, name in enumerate(tiny.NAMES):
+            here = truth == index
+            after, before = manifest.metrics[lighting].per_class[name], found.float_per_class[name]
+            assert (after.n, after.recall) == (8, pytest.approx((answers[here] == index).mean(), abs=1e-6))
+            assert before.recall == pytest.approx((floats[here] == index).mean(), abs=1e-6)
+    assert manifest.quantization.compared["day"].float_accuracy > 0.9, "the tiny network has learnt something"
+    assert manifest.quantization.compared["day"].agreement > 0.9
+
+
+def test_temperature_and_points_come_from_the_int8_model_on_validation_photos(converted: Converted) -> None:
+    from models.evaluation import calibrate
+
+    rows = [row for row in csv.DictReader((converted.parent.path / "split.csv").open()) if row["split"] == "val"]
+    truth = np.array([tiny.NAMES.index(row["label"]) for row in rows])
+    logits = {
+        lighting: np.stack([
+            logits_of(converted.bundle.model, converted.folder / "photos" / row["path"], lighting == "night")
+            for row in rows
+        ]).astype(np.float32)
+        for lighting in ("day", "night")
+    }
+    temperature, points = calibrate(logits, truth, tiny.NAMES)
+    manifest = converted.bundle.manifest
+    assert manifest.temperature == pytest.approx(temperature, abs=1e-6)
+    for name in tiny.NAMES:
+        for lighting in ("day", "night"):
+            assert manifest.operating_points[name][lighting].threshold == pytest.approx(
+                points[name][lighting].threshold, abs=1e-6)
+            assert manifest.operating_points[name][lighting].n == 6
+
+
+def test_golden_pictures_are_what_the_runtime_gives(converted: Converted) -> None:
+    with np.load(converted.bundle.path / "golden.npz") as golden:
+        inputs, outputs, runtime = golden["inputs"], golden["outputs"], str(golden["runtime"])
+    assert (inputs.shape, inputs.dtype, outputs.shape, outputs.dtype) == ((2, 48, 48, 3), np.uint8, (2, 3), np.float32)
+    network = Interpreter(converted.bundle.model)
+    assert runtime == f"ai_edge_litert {network.version}"
+    assert np.array_equal(np.stack([network.run(picture) for picture in inputs]), outputs)
+    probabilities = Classifier(converted.bundle).classify(tiny.draw("stripes", 900))
+    assert converted.bundle.labels.names[int(probabilities.argmax())] == "stripes"
+    assert probabilities.sum() == pytest.approx(1)
+
+
+def test_labels_are_readable_as_standard_metadata(converted: Converted) -> None:
+    assert zipfile.ZipFile(converted.bundle.model).read("labels.txt") == b"blank\nstripes\nwolf\n"
+
+
+def test_provenance_names_parent_command_and_versions(converted: Converted) -> None:
+    origin, parent = converted.bundle.manifest.provenance, converted.parent.manifest.provenance
+    assert origin.command == "convert --quantize int8 runs/tiny"
+    assert origin.parent["path"] == "runs/tiny"
+    assert origin.parent["name"] == "tiny 1"
+    assert origin.parent["sha256"] == file_hash(converted.parent.path / "manifest.json")
+    assert origin.parent["command"] == "train fit photos"
+    assert set(origin.versions) == {"edge-watch", "python", "numpy", "opencv", "tensorflow", "keras", "ai_edge_litert"}
+    assert (origin.data, origin.photos, origin.seed) == (parent.data, parent.photos, parent.seed)
+    assert origin.settings == {"dropout": 0.2, "quantize": "int8", "samples": 48}
+    counts = converted.bundle.manifest.quantization.calibration
+    assert counts == {name: {"day": 12, "night": 4} for name in tiny.NAMES}
+    assert str(converted.folder) not in (converted.bundle.path / "manifest.json").read_text()
+
+
+def test_card_tells_of_this_model_and_keeps_what_its_parent_said(converted: Converted) -> None:
+    card = (converted.bundle.path / "CARD.md").read_text()
+    titles = [line for line in card.splitlines() if line.startswith("#")]
+    assert titles == ["# tiny 1, int8", "## Data", "## Results per class", "## Known failures", "## Conversion to int8"]
+    assert "Drawn by code." in card
+    assert "Everything real." in card
+    assert "convert --quantize int8 runs/tiny" in card
+    assert f"float: {converted.bundle.manifest.quantization.compared['day'].float_accuracy:.1%}" in card
+    assert str(converted.folder) not in card
+
+
+def test_changed_byte_is_refused(converted: Converted, tmp_path: Path) -> None:
+    copy = shutil.copytree(converted.bundle.path, tmp_path / "copy")
+    content = bytearray((copy / "model.tflite").read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy / "model.tflite").write_bytes(content)
+    with pytest.raises(BundleError, match=r"model.tflite: expected sha256 .* the bundle is damaged, copy it again"):
+        ModelBundle.open(copy)
+
+
+def test_same_bundle_gives_the_same_bytes(converted: Converted, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    assert main(["--quantize", "int8", str(converted.parent.path), "--out", str(again), "--no-verify"]) == 0
+    assert (again / "model.tflite").read_bytes() == converted.bundle.model.read_bytes()
+    assert file_hash(again / "golden.npz") == file_hash(converted.bundle.path / "golden.npz")
+
+
+def test_no_verify_says_so_and_keeps_the_floats_numbers(
+    converted: Converted, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = shutil.copytree(converted.parent.path, tmp_path / "tiny")
+    assert main(["--quantize", "int8", str(path), "--no-verify", "--samples", "6"]) == 0
+    manifest = ModelBundle.open(tmp_path / "tiny-int8").manifest
+    assert manifest.verified is False
+    assert manifest.quantization.compared == {}
+    assert manifest.temperature == converted.parent.manifest.temperature
+    assert Counter(manifest.quantization.calibration["wolf"]) == {"day": 1, "night": 1}
+    assert "Not verified" in (tmp_path / "tiny-int8" / "CARD.md").read_text()
+    assert "not verified (--no-verify)" in capsys.readouterr().out
+    assert json.loads((tmp_path / "tiny-int8" / "manifest.json").read_text())["verified"] is False
+
+
+def test_moved_photos_are_found_with_data_and_a_bundle_is_replaced_only_by_force(
+    converted: Converted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bundle = shutil.copytree(converted.parent.path, tmp_path / "tiny")
+    moved = shutil.copytree(converted.folder / "photos", tmp_path / "elsewhere")
+    assert main(["--quantize", "int8", "tiny"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("convert: photos: expected the 24 test and 18 validation photos of split.csv, found 42 missing")
+    assert said.endswith("type --data DIR if they have moved, or --no-verify to convert without comparing\n")
+    assert not (tmp_path / "tiny-int8").exists()
+    (tmp_path / "tiny-int8").mkdir()
+    (tmp_path / "tiny-int8" / "manifest.json").write_text("{}")
+    assert main(["--quantize", "int8", str(bundle), "--data", str(moved)]) == 1
+    assert "tiny-int8: expected no such folder, found one" in capsys.readouterr().err
+    assert main(["--quantize", "int8", "tiny", "--data", "elsewhere", "--force"]) == 0
+    made = ModelBundle.open(tmp_path / "tiny-int8")
+    assert made.manifest.verified
+    assert made.manifest.quantization.compared == converted.bundle.manifest.quantization.compared
+    assert made.model.read_bytes() == converted.bundle.model.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "tiny", "tiny-int8"]
+
+
+def test_network_without_an_int8_version_is_refused_in_one_line(
+    converted: Converted, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with quiet():
+        import keras
+
+        image = keras.Input((48, 48, 3))
+        flat = keras.layers.Flatten()(keras.layers.AveragePooling2D(8)(image))
+        model = keras.Model(image, keras.layers.Dense(3)(keras.ops.erf(flat)))
+        model.save(tmp_path / "odd.keras")
+    odd = tiny.rewritten(converted.parent.path, tmp_path / "odd", model=(tmp_path / "odd.keras").read_bytes())
+    assert main(["--quantize", "int8", str(odd), "--no-verify"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "int8" in said
+    assert "choose another --backbone" in said
+    assert not (tmp_path / "odd-int8").exists()
+
+
+def test_file_that_is_no_keras_model_is_refused_in_one_line(
+    converted: Converted, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = tiny.rewritten(converted.parent.path, tmp_path / "odd", model=b"not a zip archive")
+    assert main(["--quantize", "int8", str(odd), "--no-verify"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "model.keras: expected a Keras model, found:" in said
+
+
+def test_no_space_left_leaves_nothing_behind(
+    converted: Converted, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import resource
+
+    kept = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for limit in (3_000, 14_000, 22_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, kept[1]))
+        try:
+            code = main(["--quantize", "int8", str(converted.parent.path), "--out", str(tmp_path / "x"), "--no-verify"])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, kept)
+        assert code == 1, limit
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1, said
+        assert "make room" in said, said
+    assert list(tmp_path.iterdir()) == []
