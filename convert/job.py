@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
+import os
 import platform
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -63,16 +66,16 @@ def convert(
     print(f"quantizing with {len(calibration.images)} pictures ({calibration.total('day')} by day, "
           f"{calibration.total('night')} in infrared grey) ...", flush=True)
     started = time.monotonic()
-    model = FloatModel(parent.model, debug)
-    raw = model.to_int8(calibration.images)
-    graph = read_graph(raw)
-    require_integer(graph, size, classes)
-    about = f"{parent.title}: an image classifier in int8, raw RGB in, logits out"
-    content = embed(raw, parent.manifest.name, parent.manifest.version, about, parent.labels.names, size)
-    print(_summary(graph, len(content), parent.model.stat().st_size, time.monotonic() - started))
-    with _scratch() as folder:
-        file = Path(folder) / TFLITE
-        _store(file, content)
+    with _scratch(4 * parent.model.stat().st_size) as folder:
+        model = FloatModel(parent.model, debug)
+        raw = model.to_int8(calibration.images)
+        graph = read_graph(raw)
+        require_integer(graph, size, classes)
+        about = f"{parent.title}: an image classifier in int8, raw RGB in, logits out"
+        content = embed(raw, parent.manifest.name, parent.manifest.version, about, parent.labels.names, size)
+        print(_summary(graph, len(content), parent.model.stat().st_size, time.monotonic() - started))
+        file = folder / TFLITE
+        file.write_bytes(content)
         try_out(file)
         network = Interpreter(file)
         if photos is not None:
@@ -89,20 +92,19 @@ def convert(
     return written
 
 
-def _scratch() -> tempfile.TemporaryDirectory[str]:
-    try:
-        return tempfile.TemporaryDirectory(prefix="convert-")
-    except OSError as error:
-        raise EdgeWatchError(f"{tempfile.gettempdir()}: expected room for a temporary file, found: {error.strerror}; "
-                             f"make room or set TMPDIR") from error
-
-
-def _store(file: Path, content: bytes) -> None:
-    try:
-        file.write_bytes(content)
-    except OSError as error:
-        raise EdgeWatchError(f"{file}: expected room for {len(content)} bytes, found: {error.strerror}; "
-                             f"make room or set TMPDIR") from error
+@contextlib.contextmanager
+def _scratch(need: int) -> Iterator[Path]:
+    """A temporary folder, once it is clear that there is room for `need` bytes (TensorFlow's own errors are no help)."""
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="convert-")))
+            with (folder / "room").open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, need)
+            (folder / "room").unlink()
+        except OSError as error:
+            raise EdgeWatchError(f"{tempfile.gettempdir()}: expected room for {need / 1e6:.1f} MB of temporary files, "
+                                 f"found: {error.strerror}; make room or set TMPDIR") from error
+        yield folder
 
 
 def _summary(graph: Graph, size_bytes: int, parent_bytes: int, seconds: float) -> str:

@@ -157,20 +157,10 @@ def _play(kind: str | None, work: Path, children: _Children) -> str:
 
 
 def _keep(work: Path, folder: Path) -> Path:
-    """Move what the subscriber stored to `folder`; the path of the picture.
-
-    Raises:
-        EdgeWatchError: there is no picture, or the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        picture, text = (next((work / "alerts").glob(f"*.{ending}")) for ending in ("jpg", "json"))
-        shutil.move(text, folder / text.name)
-        return Path(shutil.move(picture, folder / picture.name))
-    except (OSError, StopIteration) as error:
-        raise EdgeWatchError(
-            f"expected to keep the alert's picture in {folder}, found {error!r}; see --folder"
-        ) from error
+    """Move what the subscriber stored to `folder`; the path of the picture."""
+    for file in sorted((work / "alerts").glob("*.j*")):
+        kept = Path(shutil.move(file, folder / file.name))
+    return kept.with_suffix(".jpg")
 
 
 def _main(argv: Sequence[str]) -> int:
@@ -187,7 +177,12 @@ def _main(argv: Sequence[str]) -> int:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
+    try:
+        arguments.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EdgeWatchError(f"--folder {arguments.folder}: expected a folder to write to, found {error}") from error
     print("A camera trap at a forest edge, simulated on this computer:", flush=True)
     with tempfile.TemporaryDirectory(prefix="edge-watch-demo-") as temporary:
         work = Path(temporary)
@@ -196,10 +191,8 @@ def _main(argv: Sequence[str]) -> int:
                 line = _play(arguments.mqtt, work, children)
             finally:
                 if arguments.debug:
-                    for name in ("broker", "subscriber", "trap"):
-                        print(
-                            f"--- {name}\n{children.text(name) if children.log(name).exists() else ''}", file=sys.stderr
-                        )
+                    for log in sorted(work.glob("*.log")):
+                        print(f"--- {log.stem}\n{log.read_text(errors='replace')}", file=sys.stderr)
         picture = _keep(work, arguments.folder)
     told, _, _ = line.partition(temporary)
     print(f"\nThe subscriber received one alert:\n  {told.strip()}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import logging
 import os
 import re
 import signal
@@ -27,6 +28,8 @@ from models.errors import EdgeWatchError, UsageError, run
 
 if TYPE_CHECKING:
     from edge.mqtt import Link, Received
+
+log = logging.getLogger(__name__)
 
 _SESSION_S = 30 * 24 * 3600
 _LARGEST_TEXT = 64 * 1024
@@ -171,6 +174,7 @@ class Listener:
     def __init__(self, link: Link, folder: Folder, prefix: str, count: int | None) -> None:
         self._link, self._folder, self._left = link, folder, count
         self._filters = [f"{prefix}/+/alert/+", f"{prefix}/+/alert/+/image"]
+        self._greeted = False
         self.stop = threading.Event()
 
     def run(self) -> None:
@@ -185,6 +189,9 @@ class Listener:
 
     def _serve(self) -> None:
         self._link.subscribe(self._filters, qos=1)
+        if not self._greeted:
+            log.info("listening at %s, storing in %s; Ctrl-C ends", self._link.broker, self._folder.path)
+            self._greeted = True
         while not self.stop.is_set():
             self._link.wait(5.0)
             while self._link.denied:
@@ -243,8 +250,6 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def _main(argv: Sequence[str]) -> int:
     arguments = parse(argv)
     broker = Broker.parse(arguments.broker, arguments.credentials)
-    import logging
-
     from edge.mqtt import Link
 
     level = logging.DEBUG if arguments.debug else logging.INFO

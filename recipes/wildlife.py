@@ -44,8 +44,8 @@ of the pedestrian clip.
 test) and {walkers} squares of pedestrians, seen from above in one black-and-white clip of {seconds:.0f} s (`vid057`),
 whose first half is train, then val, then test, with a second between them. {pasted} more in train are pedestrians of
 that first half, pasted onto animal-free places, so that a bright floor does not become the sign of a person. Of the
-test pictures of people {real} are photos; the others are from that clip, in the same place and partly of the same people
-as in train: take the recall of `person` as an upper bound. Photos of people at night were not to be had."""
+test pictures of people {real} are photos; the others are from that clip, in the same place and partly of the same
+people as in train: take the recall of `person` as an upper bound. Photos of people at night were not to be had."""
 
 
 @dataclass(slots=True)

@@ -141,13 +141,16 @@ def test_live_camera_hands_over_its_newest_frame_and_counts_the_others() -> None
         produced.release()
         return np.full((2, 2, 3), next(numbers) % 256, np.uint8)
 
-    stop, newest = threading.Event(), Newest(read)
+    closed = threading.Event()
+    stop, newest = threading.Event(), Newest(read, closed.set)
     frames = newest.frames("test", stop, frame_rate=1000)
     first = next(frames)
     for _ in range(20):
         produced.acquire()
     second = next(frames)
     stop.set()
+    assert list(frames) == []
+    assert closed.is_set()
     assert int(second.image[0, 0, 0]) - int(first.image[0, 0, 0]) > 10
     assert newest.skipped >= 10
     assert not first.replay
@@ -163,8 +166,9 @@ def test_live_camera_that_gives_nothing_counts_as_stalled(monkeypatch: pytest.Mo
         raise CameraError("gone")
 
     stop = threading.Event()
+    monkeypatch.setattr("edge.cameras.newest.CLOSING_S", 0.1)
     with pytest.raises(CameraError, match="expected a frame at least every"):
-        next(Newest(read).frames("test", stop, 5))
+        next(Newest(read, lambda: None).frames("test", stop, 5))
     stop.set()
     released.set()
 
@@ -174,4 +178,4 @@ def test_error_of_a_live_camera_reaches_the_chain() -> None:
         raise CameraError("usb:0: unplugged")
 
     with pytest.raises(CameraError, match="unplugged"):
-        next(Newest(read).frames("test", threading.Event(), 5))
+        next(Newest(read, lambda: None).frames("test", threading.Event(), 5))

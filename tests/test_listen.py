@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import edge.listen
+from edge.broker import Broker
 from edge.listen import Folder, main
 from edge.mqtt import Received
 from edge.payloads import Message, alert_messages
@@ -40,7 +41,7 @@ class Listener:
 
     @property
     def warnings(self) -> list[str]:
-        return self._err.read_text().splitlines()
+        return [line for line in self._err.read_text().splitlines() if " listening at mqtt://" not in line]
 
     @property
     def files(self) -> list[str]:
@@ -262,8 +263,10 @@ def test_signal_ends_it_without_a_broker(tmp_path: Path) -> None:
 def test_refused_subscription_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # mosquitto grants every subscription and then delivers nothing, so this broker is made up.
     class Link:
-        denied = deque(["Not authorized"])
-        received: deque[Received] = deque()
+        def __init__(self) -> None:
+            self.broker = Broker.parse()
+            self.denied = deque(["Not authorized"])
+            self.received: deque[Received] = deque()
 
         def subscribe(self, filters: list[str], qos: int) -> None:
             assert (filters, qos) == (["park/+/alert/+", "park/+/alert/+/image"], 1)

@@ -15,6 +15,8 @@ from edge.types import Frame
 from models.errors import CameraError, EdgeWatchError
 
 Image = NDArray[np.uint8]
+CLOSING_S = 3.0
+"""How long the end waits for a read that is under way."""
 
 
 class Newest:
@@ -22,10 +24,11 @@ class Newest:
 
     Args:
         read: returns one (height, width, 3) uint8 BGR picture, blocking until there is one; raises CameraError.
+        close: releases the camera; called by the thread that reads, because a driver must not be closed under a read.
     """
 
-    def __init__(self, read: Callable[[], Image]) -> None:
-        self._read = read
+    def __init__(self, read: Callable[[], Image], close: Callable[[], None]) -> None:
+        self._read, self._close = read, close
         self._changed = threading.Condition()
         self._picture: tuple[Image, datetime] | None = None
         self._error: EdgeWatchError | None = None
@@ -37,16 +40,22 @@ class Newest:
         Raises:
             CameraError: what `read` raised, or no frame for `STALL`.
         """
+        over = threading.Event()
         # A daemon thread: a camera driver can hang where no signal reaches it, and must not keep the process alive.
-        threading.Thread(target=self._fill, args=(stop,), name="camera", daemon=True).start()
-        index, due = 0, time.monotonic()
-        while not stop.wait(max(0.0, due - time.monotonic())):
-            due = max(due + 1 / frame_rate, time.monotonic())
-            taken = self._take(stop)
-            if taken is None:
-                return
-            yield Frame(*taken, index, source)
-            index += 1
+        thread = threading.Thread(target=self._fill, args=(stop, over), name="camera", daemon=True)
+        thread.start()
+        try:
+            index, due = 0, time.monotonic()
+            while not stop.wait(max(0.0, due - time.monotonic())):
+                due = max(due + 1 / frame_rate, time.monotonic())
+                taken = self._take(stop)
+                if taken is None:
+                    return
+                yield Frame(*taken, index, source)
+                index += 1
+        finally:
+            over.set()
+            thread.join(CLOSING_S)
 
     def _take(self, stop: threading.Event) -> tuple[Image, datetime] | None:
         deadline = time.monotonic() + STALL.total_seconds()
@@ -65,16 +74,17 @@ class Newest:
             taken, self._picture = self._picture, None
             return taken
 
-    def _fill(self, stop: threading.Event) -> None:
-        while not stop.is_set():
-            try:
+    def _fill(self, stop: threading.Event, over: threading.Event) -> None:
+        try:
+            while not (stop.is_set() or over.is_set()):
                 image = self._read()
-            except EdgeWatchError as error:
                 with self._changed:
-                    self._error = error
+                    self.skipped += self._picture is not None
+                    self._picture = image, datetime.now(UTC).astimezone()
                     self._changed.notify()
-                return
+        except EdgeWatchError as error:
             with self._changed:
-                self.skipped += self._picture is not None
-                self._picture = image, datetime.now(UTC).astimezone()
+                self._error = error
                 self._changed.notify()
+        finally:
+            self._close()

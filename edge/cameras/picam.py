@@ -34,25 +34,19 @@ class PiCamera:
     def frames(self, stop: threading.Event) -> Iterator[Frame]:
         """Yield the newest frames; see `edge.cameras.Camera`."""
         camera = _open()
-        try:
-            # "RGB888" is picamera2's name for bytes in the order B, G, R.
-            camera.configure(camera.create_video_configuration(main={"size": (WIDTH, HEIGHT), "format": "RGB888"}))
-            camera.start()
 
-            def read() -> NDArray[np.uint8]:
-                # Without `wait` a camera that stopped blocks for ever.
-                try:
-                    return camera.capture_array("main", wait=STALL.total_seconds())  # type: ignore[no-any-return]
-                except (TimeoutError, RuntimeError) as error:
-                    raise CameraError(
-                        f"picamera: expected a frame within {STALL.total_seconds():.0f} s, found "
-                        f"{error or 'none'}; check the ribbon cable and see `edge-doctor`"
-                    ) from error
+        def read() -> NDArray[np.uint8]:
+            # Without `wait` a camera that stopped blocks for ever.
+            try:
+                return camera.capture_array("main", wait=STALL.total_seconds())  # type: ignore[no-any-return]
+            except (TimeoutError, RuntimeError) as error:
+                raise CameraError(
+                    f"picamera: expected a frame within {STALL.total_seconds():.0f} s, found {error or 'none'}; check "
+                    "the ribbon cable and see `edge-doctor`"
+                ) from error
 
-            self._newest = Newest(read)
-            yield from self._newest.frames(self.name, stop, FRAME_RATE)
-        finally:
-            camera.close()
+        self._newest = Newest(read, camera.close)
+        yield from self._newest.frames(self.name, stop, FRAME_RATE)
 
 
 def _open() -> Any:
@@ -64,9 +58,13 @@ def _open() -> Any:
             "and make the environment with: python3 -m venv --system-site-packages"
         ) from error
     try:
-        return Picamera2()
+        camera = Picamera2()
+        # "RGB888" is picamera2's name for bytes in the order B, G, R.
+        camera.configure(camera.create_video_configuration(main={"size": (WIDTH, HEIGHT), "format": "RGB888"}))
+        camera.start()
     except (RuntimeError, IndexError) as error:
         raise CameraError(
             f"picamera: expected a camera that is free, found {error}; check the ribbon cable, and that "
             "no other program uses it"
         ) from error
+    return camera

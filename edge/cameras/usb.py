@@ -34,6 +34,7 @@ class UsbCamera:
         """Yield the newest frames; see `edge.cameras.Camera`."""
         capture = cv2.VideoCapture(self._number, cv2.CAP_V4L2)
         if not capture.isOpened():
+            capture.release()
             raise CameraError(
                 f"{self.name}: expected a camera at /dev/video{self._number}, found none that opens; plug "
                 "it in, or choose another --source (`ls /dev/video*` lists them)"
@@ -47,8 +48,5 @@ class UsbCamera:
                 raise CameraError(f"{self.name}: expected a frame, found the camera gone; plug it in again")
             return image  # type: ignore[return-value]
 
-        self._newest = Newest(read)
-        try:
-            yield from self._newest.frames(self.name, stop, FRAME_RATE)
-        finally:
-            capture.release()
+        self._newest = Newest(read, capture.release)
+        yield from self._newest.frames(self.name, stop, FRAME_RATE)
