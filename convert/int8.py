@@ -26,12 +26,13 @@ def quiet(debug: bool = False) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     kept = os.dup(1), os.dup(2)
-    with tempfile.TemporaryFile() as sink, warnings.catch_warnings():
+    with tempfile.TemporaryFile("w+") as sink, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             os.dup2(sink.fileno(), 1)
             os.dup2(sink.fileno(), 2)
-            yield
+            with contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
+                yield
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,10 +29,17 @@ _GRACE_S = 10.0
 
 
 class _Children:
-    """The processes that the demo started, each with its output in a file; all are ended on the way out."""
+    """The processes that the demo started, each with its output in a file; all are ended on the way out.
+
+    A signal only sets a flag that `pause` looks at: an exception could come between the start of a process and the note
+    that it was started.
+    """
 
     def __init__(self, logs: Path) -> None:
         self._logs = logs
+        self._interrupted = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self._interrupted.set())
         self._started: list[subprocess.Popen[bytes]] = []
 
     def start(self, name: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -39,6 +47,15 @@ class _Children:
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
         self._started.append(child)
         return child
+
+    def pause(self) -> None:
+        """Wait a moment.
+
+        Raises:
+            KeyboardInterrupt: SIGINT or SIGTERM came.
+        """
+        if self._interrupted.wait(0.05):
+            raise KeyboardInterrupt
 
     def log(self, name: str) -> Path:
         return self._logs / f"{name}.log"
@@ -110,7 +127,7 @@ def _wait(ready: Callable[[], bool], children: _Children, name: str, child: subp
     while not ready():
         if child.poll() is not None or time.monotonic() > deadline:
             raise EdgeWatchError(f"expected the {name} to start, found: {_last_line(children.text(name))}")
-        time.sleep(0.05)
+        children.pause()
 
 
 def _last_line(text: str) -> str:
@@ -118,8 +135,8 @@ def _last_line(text: str) -> str:
     return lines[-1] if lines else "not a word from it"
 
 
-def _play(kind: str | None, work: Path, children: _Children) -> str:
-    """Start broker, subscriber and trap, and wait; the alert as the subscriber printed it.
+def _play(kind: str | None, work: Path, children: _Children) -> tuple[str, Path]:
+    """Start broker, subscriber and trap, and wait; the alert as the subscriber printed it, and its picture.
 
     Raises:
         EdgeWatchError: no alert came.
@@ -148,19 +165,21 @@ def _play(kind: str | None, work: Path, children: _Children) -> str:
     while listener.poll() is None and time.monotonic() < deadline:
         if trap.poll() is not None:
             deadline = min(deadline, time.monotonic() + (_GRACE_S if trap.returncode == 0 else 0.0))
-        time.sleep(0.05)
-    alerts = [line for line in children.text("subscriber").splitlines() if str(work / "alerts") in line]
-    if not alerts:
-        raise EdgeWatchError(f"expected an alert of a tiger, found none; the trap's last words: "
-                             f"{_last_line(children.text('trap'))}")  # fmt: skip
-    return alerts[0]
+        children.pause()
+    pictures = list((work / "alerts").glob("*.jpg"))
+    told = [line for line in children.text("subscriber").splitlines() if pictures and str(pictures[0]) in line]
+    if not told:
+        raise EdgeWatchError(
+            f"expected an alert of a tiger, found none; the trap's last words: {_last_line(children.text('trap'))}"
+        )
+    return told[0].partition(str(work))[0].strip(), pictures[0]
 
 
-def _keep(work: Path, folder: Path) -> Path:
-    """Move what the subscriber stored to `folder`; the path of the picture."""
-    for file in sorted((work / "alerts").glob("*.j*")):
-        kept = Path(shutil.move(file, folder / file.name))
-    return kept.with_suffix(".jpg")
+def _keep(picture: Path, folder: Path) -> Path:
+    """Move the picture and the alert beside it to `folder`; the picture's path there."""
+    for file in (picture, picture.with_suffix(".json")):
+        shutil.move(file, folder / file.name)
+    return folder / picture.name
 
 
 def _main(argv: Sequence[str]) -> int:
@@ -174,11 +193,6 @@ def _main(argv: Sequence[str]) -> int:
     parser.add_argument("--debug", action="store_true", help="show tracebacks, and what each part printed")
     arguments = parser.parse_args(argv)
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)
     try:
         arguments.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -188,14 +202,13 @@ def _main(argv: Sequence[str]) -> int:
         work = Path(temporary)
         with _Children(work) as children:
             try:
-                line = _play(arguments.mqtt, work, children)
+                told, stored = _play(arguments.mqtt, work, children)
             finally:
                 if arguments.debug:
                     for log in sorted(work.glob("*.log")):
                         print(f"--- {log.stem}\n{log.read_text(errors='replace')}", file=sys.stderr)
-        picture = _keep(work, arguments.folder)
-    told, _, _ = line.partition(temporary)
-    print(f"\nThe subscriber received one alert:\n  {told.strip()}")
+        picture = _keep(stored, arguments.folder)
+    print(f"\nThe subscriber received one alert:\n  {told}")
     print(f"  picture     {picture}\n  in full     {picture.with_suffix('.json')}")
     return 0
 

@@ -207,14 +207,10 @@ def _location(deployment: Deployment) -> Location | None:
     return {"latitude": deployment.latitude, "longitude": deployment.longitude}
 
 
-def event_message(topics: Topics, sighting: Sighting, before: Sighting | None) -> Message:
-    """A sighting's change on `events`; a new one has no past, so `before` then repeats `after`, as in Frigate."""
-    payload = {
-        "type": sighting.type,
-        "before": frigate_object(before or sighting, topics.deployment),
-        "after": frigate_object(sighting, topics.deployment),
-    }
-    return Message(topics.events, encode(payload), qos=0, id=sighting.id)
+def event_message(topics: Topics, kind: str, before: FrigateObject, after: FrigateObject) -> Message:
+    """A sighting's change on `events`; `kind` is `new`, `update` or `end`."""
+    payload = {"type": kind, "before": before, "after": after}
+    return Message(topics.events, encode(payload), qos=0, id=after["id"])
 
 
 def frigate_object(sighting: Sighting, camera: str) -> FrigateObject:

@@ -6,14 +6,23 @@ import logging
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from edge import homeassistant
 from edge.broker import Broker, BrokerError, keep_connected
 from edge.database import OutboxError
 from edge.mqtt import Link
 from edge.outbox import Outbox, Stored
-from edge.payloads import Health, Message, Topics, event_message, health_message, status_message
+from edge.payloads import (
+    FrigateObject,
+    Health,
+    Message,
+    Topics,
+    event_message,
+    frigate_object,
+    health_message,
+    status_message,
+)
 from edge.types import Sighting
 
 log = logging.getLogger(__name__)
@@ -66,7 +75,7 @@ class Publisher:
         self.connected = False
         self._outbox, self._topics, self._announce, self._refused_s = outbox, topics, announce, refused_s
         self._live: deque[Message] = deque(maxlen=100)
-        self._before: dict[str, Sighting] = {}
+        self._before: dict[str, FrigateObject] = {}
         self._sent: dict[int, _Sent] = {}
         self._taken: set[int] = set()
         self._said: set[str] = set()
@@ -86,10 +95,12 @@ class Publisher:
 
     def event(self, sighting: Sighting) -> None:
         """Tell of a sighting's change on `events`, if there is a connection; nothing is kept for later."""
-        before = self._before.pop(sighting.id, None)
+        after = frigate_object(sighting, self._topics.deployment)
+        # A new one has no past, so `before` then repeats `after`, as in Frigate.
+        before = self._before.pop(sighting.id, after)
         if sighting.type != "end":
-            self._before[sighting.id] = replace(sighting, image=None)
-        self._tell(event_message(self._topics, sighting, before))
+            self._before[sighting.id] = after
+        self._tell(event_message(self._topics, sighting.type, before, after))
 
     def health(self, health: Health) -> None:
         """Tell how the trap is doing on `health`, if there is a connection."""

@@ -6,6 +6,8 @@ import csv
 import json
 import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from collections import Counter
 from dataclasses import dataclass
@@ -25,6 +27,8 @@ from models.errors import BundleError
 from models.interpreter import Interpreter
 from tests import tiny
 
+ROOT = Path(__file__).parents[1]
+
 
 @dataclass(frozen=True)
 class Converted:
@@ -40,19 +44,13 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Converted:
     """A tiny float bundle in runs/, converted by `convert --quantize int8` from within its folder."""
     folder = tmp_path_factory.mktemp("convert")
     path = tiny.float_bundle(folder)
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            out, err = (folder / name for name in ("out.txt", "err.txt"))
-            with out.open("w") as stdout, err.open("w") as stderr:
-                patch.setattr("sys.stdout", stdout)
-                patch.setattr("sys.stderr", stderr)
-                assert main(["--quantize", "int8"]) == 0
-    finally:
-        os.chdir(before)
+    done = subprocess.run(
+        [sys.executable, "-m", "convert", "--quantize", "int8"], cwd=folder, check=False, capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
     made = ModelBundle.open(folder / "runs/tiny-int8")
-    return Converted(folder, ModelBundle.open(path), made, out.read_text(), err.read_text())
+    return Converted(folder, ModelBundle.open(path), made, done.stdout, done.stderr)
 
 
 def rows_of(found: Converted, split: str) -> list[dict[str, str]]:
@@ -77,7 +75,6 @@ def logits_of(model: Path, photo: Path, grey: bool) -> np.ndarray:
 
 def test_newest_bundle_is_named_and_terminal_stays_calm(converted: Converted) -> None:
     lines = converted.printed.splitlines()
-    print(converted.printed)
     assert lines[0] == "runs/tiny is the newest float bundle under runs/"
     assert lines[1] == "runs/tiny: tiny 1, tiny, 3 classes, 48 px"
     assert lines[2] == "quantizing with 48 pictures (36 by day, 12 in infrared grey) ..."

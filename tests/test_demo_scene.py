@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import subprocess
 import sys
 import threading
@@ -106,7 +107,7 @@ def test_animal_walks_in_from_the_left_stops_in_the_middle_and_leaves_to_the_rig
     assert middles[0] < 200
     assert middles[-1] > 1080
     # While it stands it shifts its weight a little, and turns its head.
-    assert all(later > earlier - 8 for earlier, later in zip(middles, middles[1:], strict=False))
+    assert all(later > earlier - 8 for earlier, later in itertools.pairwise(middles))
     standing = [middle for middle in middles if 500 < middle < 700]
     assert len(standing) > 3 * 5
 

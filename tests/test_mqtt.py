@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -442,3 +443,35 @@ def test_stopped_publisher_leaves_no_thread(mosquitto: Mosquitto, outbox: Outbox
         assert threading.active_count() == before + 1
         thread.stop()
         assert threading.active_count() == before
+
+
+# paho leaves the socket of a failed handshake to the garbage collector, which warns when it closes it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_tls_is_checked_against_the_systems_authorities(
+    tmp_path: Path, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed, and makes this test's certificate")
+    certificate, key = tmp_path / "server.crt", tmp_path / "server.key"
+    command = "openssl req -x509 -nodes -days 2 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -subj /CN=test"
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*command.split(), *names], check=True, capture_output=True)
+    with Mosquitto(tmp_path, f"allow_anonymous true\ncertfile {certificate}\nkeyfile {key}") as broker:
+        secure = broker.url.replace("mqtt://", "mqtts://")
+        with pytest.raises(BrokerError, match="certificate verify failed"):
+            round_trip(Broker.parse(secure), TOPICS)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert round_trip(Broker.parse(secure), TOPICS) > 0
+        thread = publisher(outbox, secure)
+        made = [alert_of_its_own(image=sighting().image + bytes(300_000)) for _ in range(5)]  # type: ignore[operator]
+        for each in made:
+            outbox.put_alert(each, alert_messages(each))
+        wait_until(lambda: outbox.depth() == 0)
+        thread.stop()
+
+
+# paho leaves the socket of a failed handshake to the garbage collector, which warns when it closes it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_tls_to_a_port_without_it_is_an_error(mosquitto: Mosquitto) -> None:
+    with mosquitto, pytest.raises(BrokerError, match="no MQTT broker answers at mqtts://"):
+        round_trip(Broker.parse(mosquitto.url.replace("mqtt://", "mqtts://")), TOPICS)

@@ -326,3 +326,10 @@ def test_message_flags_are_kept(path: Path) -> None:
     with Outbox(path) as outbox:
         outbox.put_alert(alert(), [message])
         assert outbox.pending(1)[0].message == message
+
+
+def test_what_is_stored_is_forced_to_the_disk(path: Path) -> None:
+    # No test can cut the power, so this holds the two settings that survive it.
+    with Outbox(path) as outbox:
+        assert outbox.run(lambda db: db.execute("PRAGMA synchronous").fetchone()) == (2,)
+        assert outbox.run(lambda db: db.execute("PRAGMA journal_mode").fetchone()) == ("wal",)

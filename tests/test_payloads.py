@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from edge.payloads import (
     Topics,
     alert_messages,
     event_message,
+    frigate_object,
     health_message,
     status_message,
 )
@@ -120,10 +122,7 @@ def test_alert_picture_says_which_and_when() -> None:
 
 
 def test_event_is_in_frigates_words() -> None:
-    payload = json.loads(event_message(TOPICS, sighting(), None).payload)
-    assert payload["type"] == "new"
-    assert payload["before"] == payload["after"]
-    assert payload["after"] == {
+    assert frigate_object(sighting(), "trap-7") == {
         "id": ID,
         "camera": "trap-7",
         "frame_time": START.timestamp() + 2,
@@ -149,11 +148,11 @@ def test_event_is_in_frigates_words() -> None:
 def test_event_has_a_past_and_an_end() -> None:
     end = START + timedelta(seconds=9)
     over = sighting(type="end", event_end=end, last_seen=end, probability=0.5, image=None)
-    message = event_message(TOPICS, over, sighting())
-    payload = json.loads(message.payload)
-    assert (payload["type"], payload["before"]["score"], payload["after"]["score"]) == ("end", 0.9877, 0.5)
-    assert (payload["after"]["end_time"], payload["after"]["active"]) == (end.timestamp(), False)
-    assert (payload["after"]["box"], payload["after"]["has_snapshot"]) == (None, False)
+    before, after = (frigate_object(each, "trap-7") for each in (sighting(), over))
+    message = event_message(TOPICS, "end", before, after)
+    assert json.loads(message.payload) == {"type": "end", "before": before, "after": after}
+    assert (after["score"], after["end_time"], after["active"]) == (0.5, end.timestamp(), False)
+    assert (after["box"], after["area"], after["ratio"], after["has_snapshot"]) == (None, None, None, False)
     assert (message.topic, message.qos, message.retain) == ("edge-watch/trap-7/events", 0, False)
 
 
@@ -223,8 +222,8 @@ def test_discovery_reads_fields_that_the_messages_have() -> None:
     health = json.loads(health_message(TOPICS, Health(0, 0, 0, None, None, None, 0, 0, 0, 0, 0)).payload)
     told = json.loads(alert_messages(alert())[0].payload)
     for entity in components.values():
-        fields = re.findall(r"value_json\.(\w+)", entity.get("value_template", ""))
-        assert set(fields) <= set(health if entity["state_topic"] == TOPICS.health else told) if fields else True
+        used = re.findall(r"value_json\.(\w+)", entity.get("value_template", ""))
+        assert set(used) <= set(health if entity["state_topic"] == TOPICS.health else told) if used else True
 
 
 def test_home_assistant_ids_stay_apart() -> None:
@@ -277,3 +276,27 @@ def test_exif_of_what_is_no_jpeg(content: bytes) -> None:
         exif.read(content)
     with pytest.raises(ImageError, match="expected a JPEG file"):
         exif.write(content, id=ID, taken=START)
+
+
+def documented(kind: str) -> dict[str, object]:
+    """The example of docs/mqtt.md in a block that is marked `json <kind>`."""
+    page = (Path(__file__).parents[1] / "docs" / "mqtt.md").read_text(encoding="utf-8")
+    (block,) = re.findall(rf"```json {kind}\n(.*?)```", page, re.DOTALL)
+    return json.loads(block)
+
+
+def test_documented_examples_have_the_fields_of_the_messages() -> None:
+    assert list(documented("alert")) == list(json.loads(alert_messages(alert())[0].payload))
+    assert list(documented("health")) == ["schema_version", *(field.name for field in fields(Health))]
+    event = documented("event")
+    assert list(event) == ["type", "before", "after"]
+    for part in ("before", "after"):
+        assert list(event[part]) == list(frigate_object(sighting(), "t"))  # type: ignore[call-overload]
+
+
+def test_documented_topics_are_those_of_the_code() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "mqtt.md").read_text(encoding="utf-8")
+    topics = Topics("trap-7")
+    for topic in (topics.status, topics.events, topics.health, f"{topics.base}/check"):
+        assert f"| `{topic.removeprefix(topics.base + '/')}` |" in page
+    assert documented("alert")["image_topic"] == Topics("trap 7").image("tiger")

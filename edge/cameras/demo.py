@@ -99,11 +99,11 @@ def _shadow() -> NDArray[np.float32]:
 
 
 @lru_cache(maxsize=1)
-def _grain() -> NDArray[np.int16]:
+def _grain() -> NDArray[np.int8]:
     random = np.random.default_rng(8)
     return (
         np.round(random.normal(0, 2.0, (forest.HEIGHT + _MARGIN, forest.WIDTH + _MARGIN, 1)))
-        .astype(np.int16)
+        .astype(np.int8)
         .repeat(3, 2)
     )
 

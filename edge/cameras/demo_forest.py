@@ -54,10 +54,13 @@ def _octaves(height: int, width: int, cell: float, seed: int) -> Field:
     return (total / 1.6).astype(np.float32)
 
 
-def _blend(picture: Image, tone: Tone | Field, share: Field) -> None:
+def _blend(picture: Image, tone: Tone, share: Field) -> None:
     """Mix `tone` into the picture; pictures are uint8 because OpenCV smooths edges only there."""
-    mixed = picture + (tone - picture) * np.clip(share, 0, 1)[..., None]
-    picture[...] = np.clip(mixed, 0, 255).astype(np.uint8)
+    # A band at a time: as numbers with fractions, the whole picture is ten times as large.
+    for top in range(0, len(picture), 60):
+        band = slice(top, top + 60)
+        mixed = picture[band] + (tone - picture[band]) * np.clip(share[band], 0, 1)[..., None]
+        picture[band] = np.clip(mixed, 0, 255).astype(np.uint8)
 
 
 def _dabs(
@@ -136,7 +139,9 @@ def _grove(picture: Image, random: Generator, depth: float, glow: Field) -> None
     veil = (0.30 * (1 - depth) + 0.42 * low * (1 - 0.7 * depth)) * (
         0.8 + 0.35 * _octaves(HEIGHT, WIDTH, 300, 70 + int(9 * depth))
     )
-    _blend(picture, _MIST + (_GLOW - _MIST) * glow[..., None], np.clip(veil, 0, 0.9) + 0.16 * glow * (1 - depth))
+    veil = np.clip(veil, 0, 0.9) + 0.16 * glow * (1 - depth)
+    _blend(picture, _MIST, veil)
+    _blend(picture, _GLOW, veil * glow)
 
 
 def _rays(picture: Image) -> None:
@@ -158,10 +163,12 @@ def _meadow(picture: Image) -> None:
     patches = cv2.warpPerspective(
         _octaves(HEIGHT, WIDTH, 150, 90), _ground_view(), (WIDTH, HEIGHT), borderMode=cv2.BORDER_REFLECT
     )
-    far, front = np.array([128, 196, 200], np.float32), np.array([34, 74, 66], np.float32)
-    tone = far + (front - far) * (near**0.55)[..., None]
-    tone = tone * (1 + 0.09 * patches + 0.06 * _octaves(HEIGHT, WIDTH, 12, 93))[..., None]
-    _blend(picture, tone, smooth(HORIZON - 3, HORIZON + 10, y + 5 * noise(HEIGHT, WIDTH, 40, 91)))
+    ground = smooth(HORIZON - 3, HORIZON + 10, y + 5 * noise(HEIGHT, WIDTH, 40, 91))
+    _blend(picture, np.array([128, 196, 200], np.float32), ground)
+    _blend(picture, np.array([34, 74, 66], np.float32), near**0.55 * ground)
+    rough = (0.09 * patches + 0.06 * _octaves(HEIGHT, WIDTH, 12, 93)) * ground
+    _blend(picture, np.zeros(3, np.float32), -rough)
+    _blend(picture, np.array([190, 235, 240], np.float32), rough)
 
 
 def _ground_view() -> NDArray[np.floating[Any]]:
@@ -217,7 +224,8 @@ def background() -> Image:
     x, y = _grid()
     glow = _glow()
     picture = np.empty((HEIGHT, WIDTH, 3), np.uint8)
-    _blend(picture, _MIST + (_GLOW - _MIST) * glow[..., None], np.ones_like(glow))
+    picture[...] = _MIST
+    _blend(picture, _GLOW, glow)
     for depth in (0.0, 0.22, 0.45, 0.72, 1.0):
         _grove(picture, random, depth, glow)
         if depth == 0.45:
@@ -225,7 +233,8 @@ def background() -> Image:
             _rays(picture)
     _meadow(picture)
     _grass(picture, random, HORIZON + 2, HEIGHT + 20, 34000, 0.62)
-    lane = np.exp(-np.square((x - _SUN[0]) / 360)) * np.exp(-np.maximum(y - HORIZON, 0) / 130) * smooth(HORIZON - 4, HORIZON + 24, y)
+    lane = np.exp(-np.square((x - _SUN[0]) / 360) - np.maximum(y - HORIZON, 0) / 130)
+    lane = lane * smooth(HORIZON - 4, HORIZON + 24, y)
     _blend(picture, np.array([120, 222, 250], np.float32), 0.5 * lane)
     _blend(picture, _GLOW, 0.12 * glow)
     _blend(picture, np.zeros(3, np.float32), _vignette())
