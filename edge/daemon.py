@@ -141,7 +141,7 @@ class Daemon:
             # After the first frame: whatever connecting costs, the first look did not wait for it.
             if self._publisher is None:
                 self._publisher = self._connect()
-            if time.monotonic() >= self._health_due:
+            if self._publisher.connected and time.monotonic() >= self._health_due:
                 self._health_due = time.monotonic() + HEALTH_EVERY_S
                 self._publisher.health(self._health(self._publisher))
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass
-from typing import Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 from urllib.parse import quote
 
 from edge import exif
-from edge.types import Alert, Deployment, Sighting
 from models.errors import UsageError
+
+if TYPE_CHECKING:
+    # edge.types needs numpy, which edge-listen does without.
+    from edge.types import Alert, Deployment, Sighting
 
 SCHEMA_VERSION = 1
 DEFAULT_PREFIX = "edge-watch"

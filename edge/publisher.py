@@ -75,6 +75,7 @@ class Publisher:
         self.connected = False
         self._outbox, self._topics, self._announce, self._refused_s = outbox, topics, announce, refused_s
         self._live: deque[Message] = deque(maxlen=100)
+        self._health: Message | None = None
         self._before: dict[str, FrigateObject] = {}
         self._sent: dict[int, _Sent] = {}
         self._taken: set[int] = set()
@@ -103,8 +104,9 @@ class Publisher:
         self._tell(event_message(self._topics, sighting.type, before, after))
 
     def health(self, health: Health) -> None:
-        """Tell how the trap is doing on `health`, if there is a connection."""
-        self._tell(health_message(self._topics, health))
+        """Tell how the trap is doing on `health`; the latest is told again at each new connection."""
+        self._health = health_message(self._topics, health)
+        self._tell(self._health)
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """Deliver what can be in `timeout_s`, say `offline`, disconnect; what is left stays in the outbox."""
@@ -136,6 +138,8 @@ class Publisher:
         self._sent.clear()
         self._send(status_message(self._topics, "online"))
         self._introduce()
+        if self._health is not None:
+            self._link.publish(self._health)
         self._link.subscribe([homeassistant.STATUS_TOPIC], qos=0)
         self.connected = True
         try:

@@ -39,7 +39,7 @@ class ModelBundle:
             raise BundleError(f"{path}: expected a model bundle (a folder with {MANIFEST}), found none; "
                               f"make one with `train fit` and `convert`")
         try:
-            manifest = Manifest.from_json((path / MANIFEST).read_text(encoding="utf-8"))
+            manifest = Manifest.from_json((path / MANIFEST).read_text(encoding="utf-8", errors="replace"))
         except BundleError as error:
             raise BundleError(f"{path}/{error}") from error
         for name, expected in manifest.files.items():

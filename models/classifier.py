@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Literal
 
@@ -50,9 +51,13 @@ class Classifier:
             )
 
     def _check_golden(self) -> None:
-        with np.load(self.bundle.path / GOLDEN) as golden:
-            inputs, outputs, version = golden["inputs"], golden["outputs"], str(golden["runtime"])
-        found = np.stack([self.interpreter.run(image) for image in inputs])
+        try:
+            with np.load(self.bundle.path / GOLDEN) as golden:
+                inputs, outputs, version = golden["inputs"], golden["outputs"], str(golden["runtime"])
+            found = np.stack([self.interpreter.run(image) for image in inputs])
+        except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise BundleError(f"{self.bundle.path / GOLDEN}: expected pictures that fit the model, and its outputs, "
+                              f"found: {error}; convert the model again") from error
         exact = self.interpreter.runtime == "ai_edge_litert"
         same = np.array_equal(found, outputs) if exact else np.array_equal(found.argmax(1), outputs.argmax(1))
         if not same:

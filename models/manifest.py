@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from types import UnionType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from models.errors import BundleError
 
@@ -162,7 +165,7 @@ class Manifest:
             raise BundleError(f"manifest.json: expected schema_version {SCHEMA_VERSION}, found {version}; "
                               f"use the edge-watch release that wrote the bundle, or convert it again")
         try:
-            return cls(**{
+            found = cls(**{
                 **raw,
                 "input": InputSpec(**raw["input"]),
                 "output": OutputSpec(**raw["output"]),
@@ -171,14 +174,46 @@ class Manifest:
                     name: _each(points, OperatingPoint) for name, points in raw["operating_points"].items()
                 },
                 "metrics": {
-                    lighting: Metrics(**{**found, "per_class": _each(found["per_class"], ClassMetrics)})
-                    for lighting, found in raw["metrics"].items()
+                    lighting: Metrics(**{**measured, "per_class": _each(measured["per_class"], ClassMetrics)})
+                    for lighting, measured in raw["metrics"].items()
                 },
                 "provenance": Provenance(**raw["provenance"]),
             })
         except (KeyError, TypeError, AttributeError) as error:
             raise BundleError(f"manifest.json: expected the fields of schema {SCHEMA_VERSION}, found a difference: "
                               f"{error}; copy the bundle again") from error
+        wrong = _misfit(found, cls)
+        if wrong is None and (found.temperature <= 0 or found.input.size <= 0):
+            wrong = "temperature and input size must be above 0"
+        if wrong is not None:
+            raise BundleError(f"manifest.json: expected the types of schema {SCHEMA_VERSION}, found {wrong}; "
+                              f"copy the bundle again")
+        return found
+
+
+def _misfit(value: Any, kind: Any, name: str = "") -> str | None:
+    """The first value within `value` that is not of the type `kind`, as `field = value`; None when all are."""
+    inner: list[tuple[Any, Any, str]] = []
+    if dataclasses.is_dataclass(kind):
+        fits = type(value) is kind
+        inner = [(getattr(value, key), hint, key) for key, hint in _hints(kind).items()] if fits else []
+    elif get_origin(kind) is dict:
+        fits = isinstance(value, dict)
+        inner = [(item, get_args(kind)[1], f"{name}.{key}") for key, item in value.items()] if fits else []
+    elif get_origin(kind) is Literal:
+        fits = value in get_args(kind)
+    elif get_origin(kind) is UnionType:
+        fits = any(_misfit(value, choice) is None for choice in get_args(kind))
+    elif kind is float:
+        fits = type(value) in (int, float) and math.isfinite(value)
+    else:
+        fits = kind is Any or type(value) is kind
+    if not fits:
+        return f"{name} = {value!r}"[:120]
+    return next((wrong for item, hint, key in inner if (wrong := _misfit(item, hint, key)) is not None), None)
+
+
+_hints: Callable[[Any], dict[str, Any]] = functools.cache(get_type_hints)
 
 
 def _quantization(raw: Mapping[str, Any]) -> Quantization:

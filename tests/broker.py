@@ -15,8 +15,12 @@ import pytest
 
 from edge.broker import Broker
 from edge.mqtt import Link, Received
+from edge.outbox import Outbox
 from edge.payloads import Message
+from edge.publisher import Publisher
+from tests.samples import TOPICS
 
+KEEPS = "allow_anonymous true\npersistence true\nautosave_on_changes true\nautosave_interval 1"
 _MARKER = "marker/"
 _PATHS = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
 
@@ -24,11 +28,16 @@ _PATHS = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/s
 def mosquitto_binary() -> str:
     """The path of mosquitto; skips the test without it, or fails where CI promises it."""
     binary = shutil.which("mosquitto", path=_PATHS)
-    if binary is None and os.environ.get("CI") == "true":
-        pytest.fail("mosquitto is not installed, and CI=true promises it")
-    if binary is None:
-        pytest.skip("mosquitto is not installed")
-    return binary
+    require(binary is not None, "mosquitto")
+    return str(binary)
+
+
+def require(there: bool, what: str) -> None:
+    """Skip the test if something is not installed; fail where CI promises that it is."""
+    if not there and os.environ.get("CI") == "true":
+        pytest.fail(f"{what} is not installed, and CI=true promises it")
+    if not there:
+        pytest.skip(f"{what} is not installed")
 
 
 def free_port() -> int:
@@ -171,3 +180,10 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
         if time.monotonic() > deadline:
             pytest.fail("waited in vain")
         time.sleep(0.01)
+
+
+def start_publisher(outbox: Outbox, url: str, **settings: object) -> Publisher:
+    """A publisher of the trap `TOPICS` names that looks for a lost broker often."""
+    made = Publisher(outbox, TOPICS, Broker.parse(url), delays_s=(0.05, 0.2), **settings)  # type: ignore[arg-type]
+    made.start()
+    return made

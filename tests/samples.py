@@ -9,10 +9,13 @@ from datetime import datetime, timedelta, timezone
 import cv2
 import numpy as np
 
+from edge.outbox import Outbox
+from edge.payloads import Topics, alert_messages
 from edge.types import Alert, BBox, Deployment, Sighting
 
 IST = timezone(timedelta(hours=5, minutes=30))
 START = datetime(2026, 5, 1, 6, 15, 30, 250_000, tzinfo=IST)
+TOPICS = Topics("trap 7")
 ID = "0196889f-5a3a-7c1e-9b1f-3f6e2d4c5b6a"
 
 
@@ -50,3 +53,11 @@ def alert(**changes: object) -> Alert:
 def alert_of_its_own(**changes: object) -> Alert:
     """An alert with an id that no other has."""
     return alert(id=str(uuid.uuid4()), **changes)
+
+
+def put(outbox: Outbox, number: int = 1, **changes: object) -> list[str]:
+    """Put alerts with ids of their own and their pictures into an outbox; return the ids."""
+    made = [alert_of_its_own(**changes) for _ in range(number)]
+    for each in made:
+        assert outbox.put_alert(each, alert_messages(each))
+    return [each.sighting.id for each in made]

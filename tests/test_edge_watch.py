@@ -69,6 +69,7 @@ def test_one_alert_per_visit_at_a_subscriber(
         pictures = subscriber.on("edge-watch/oak/alert/tiger/image")
         statuses = [each.payload for each in subscriber.on("edge-watch/oak/status")]
         events = [json.loads(each.payload)["type"] for each in subscriber.on("edge-watch/oak/events")]
+        health = json.loads(subscriber.on("edge-watch/oak/health")[0].payload)
     begun = file.stat().st_mtime
     starts = [datetime.fromisoformat(str(alert["event_start"])).timestamp() - begun for alert in told]
     assert len(told) == len(visits)
@@ -79,6 +80,8 @@ def test_one_alert_per_visit_at_a_subscriber(
         assert picture.id == alert["id"] == exif.read(picture.payload).id
         assert cv2.imdecode(np.frombuffer(picture.payload, np.uint8), cv2.IMREAD_COLOR) is not None
     assert statuses == [b"online", b"offline"]
+    assert health["frames"] > 0
+    assert health["dropped"] == health["refused"] == 0
     assert events.count("new") == events.count("end") >= len(visits)
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from dataclasses import fields, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 from edge import exif
@@ -26,8 +23,8 @@ from edge.payloads import (
     status_message,
 )
 from edge.types import Alert, Deployment
-from models.errors import ImageError, UsageError
-from tests.samples import ID, START, alert, jpeg, sighting
+from models.errors import UsageError
+from tests.samples import ID, START, alert, sighting
 
 TOPICS = Topics("trap-7")
 
@@ -230,52 +227,6 @@ def test_home_assistant_ids_stay_apart() -> None:
     assert ascii_id("trap-7_b") == "trap-7_b"
     assert ascii_id("trap 7") != ascii_id("trap/7")
     assert re.fullmatch("[a-zA-Z0-9_-]+", ascii_id("šuma #1"))
-
-
-def test_exif_leaves_pixels_and_other_segments() -> None:
-    before = jpeg()
-    after = exif.write(before, id=ID, taken=START)
-    first, second = (cv2.imdecode(np.frombuffer(each, np.uint8), cv2.IMREAD_COLOR) for each in (before, after))
-    assert np.array_equal(first, second)
-    assert after[:4] == b"\xff\xd8\xff\xe1"
-    assert after.endswith(before[2:])
-    assert exif.size(after) == (64, 48)
-
-
-def test_exif_replaces_an_earlier_one() -> None:
-    other = "00000000-0000-4000-8000-000000000001"
-    twice = exif.write(exif.write(jpeg(), id=other, taken=START), id=ID, taken=datetime(2020, 1, 1, tzinfo=UTC))
-    assert exif.read(twice) == exif.Exif(ID, datetime(2020, 1, 1, tzinfo=UTC))
-    assert len(twice) == len(exif.write(jpeg(), id=ID, taken=START))
-
-
-def test_exif_is_read_by_others() -> None:
-    image = pytest.importorskip("PIL.Image")
-    with image.open(io.BytesIO(exif.write(jpeg(), id=ID, taken=START))) as picture:
-        fields = picture.getexif().get_ifd(0x8769)
-    assert fields == {
-        0x9000: b"0232",
-        0x9003: "2026:05:01 06:15:30",
-        0x9011: "+05:30",
-        0xA420: ID.replace("-", ""),
-    }
-
-
-def test_exif_absent_or_cut_off_reads_as_nothing() -> None:
-    assert exif.read(jpeg()) == exif.Exif(None, None)
-    whole = exif.write(jpeg(), id=ID, taken=START)
-    for length in range(3, len(whole)):
-        exif.read(whole[:length])
-    for index in range(20, 190):
-        exif.read(whole[:index] + b"\xff" + whole[index + 1 :])
-
-
-@pytest.mark.parametrize("content", [b"", b"\xff\xd8", b"\x89PNG\r\n\x1a\n"])
-def test_exif_of_what_is_no_jpeg(content: bytes) -> None:
-    with pytest.raises(ImageError, match="expected a JPEG file"):
-        exif.read(content)
-    with pytest.raises(ImageError, match="expected a JPEG file"):
-        exif.write(content, id=ID, taken=START)
 
 
 def documented(kind: str) -> dict[str, object]:

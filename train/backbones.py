@@ -36,7 +36,9 @@ if tuple(REGISTRY) != BACKBONES:
     raise AssertionError(f"train/names.py and train/backbones.py disagree: {BACKBONES}, {tuple(REGISTRY)}")
 
 
-def build(name: str, weights: str, size: int, classes: int, dropout: float) -> tuple[keras.Model, keras.Model]:
+def build(
+    name: str, weights: str, size: int, classes: int, dropout: float = 0.0, decay: float = 0.0
+) -> tuple[keras.Model, keras.Model]:
     """A classifier: raw 0-255 RGB in, logits out; scaling is inside, softmax is not.
 
     Args:
@@ -45,6 +47,7 @@ def build(name: str, weights: str, size: int, classes: int, dropout: float) -> t
         size: pixels a side of the input.
         classes: number of outputs.
         dropout: share of the pooled features that is dropped in training.
+        decay: weight of the squares of the head's weights in the loss.
 
     Returns:
         The classifier and, within it, the backbone.
@@ -58,7 +61,8 @@ def build(name: str, weights: str, size: int, classes: int, dropout: float) -> t
     features = backbone(keras.layers.Rescaling(entry.scale, entry.offset, name="scale")(image))
     pooled = keras.layers.GlobalAveragePooling2D(name="pool")(features)
     kept = keras.layers.Dropout(dropout, name="dropout")(pooled)
-    return keras.Model(image, keras.layers.Dense(classes, name="logits")(kept), name="classifier"), backbone
+    head = keras.layers.Dense(classes, kernel_regularizer=keras.regularizers.L2(decay), name="logits")
+    return keras.Model(image, head(kept), name="classifier"), backbone
 
 
 def _backbone(name: str, weights: str, size: int) -> keras.Model:

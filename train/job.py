@@ -56,7 +56,7 @@ def train(job: Job, working: Path, say: Say) -> ModelBundle:
     trained = fit(job.recipe, Examples(
         pixels=pictures.pixels, truth=truth, train=sides["train"], val=sides["val"],
         blank=sides["train"][np.isin(truth[sides["train"]], labels.of_type("blank"))], classes=len(names),
-    ), say)
+    ), working, say)
     say("measuring")
     bundle = _write(job, working, data, pictures, labels, truth, sides, trained)
     _summary(bundle, started, say)

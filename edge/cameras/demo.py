@@ -20,7 +20,7 @@ from edge.cameras.demo_gait import STRIDE
 from edge.types import BBox, Frame
 
 FRAMES_PER_SECOND = 5
-DURATION = 26.0
+DURATION = 25.0
 """Seconds of the whole scene."""
 
 START = datetime(2026, 1, 1, 6, 12, tzinfo=UTC)
@@ -29,9 +29,9 @@ STRIP = 28
 """Rows of the dark strip at the foot of each picture, which says that it is simulated."""
 
 _GROUND = 612.0
-_ENTERS, _STOPS, _LEAVES = 5.4, 10.2, 13.6
+_ENTERS, _STOPS, _LEAVES = 5.4, 9.8, 13.2
 _SPEED = 172.0
-_FIRST = -160.0
+_FIRST = -52.0
 _HURRY = 150.0
 _EASE = 0.7
 _MARGIN = 64
@@ -49,9 +49,10 @@ def _walked(t: float) -> tuple[float, float]:
     left, gone = max(0.0, _STOPS - t), max(0.0, t - _LEAVES)
     time = max(left, gone)
     way = _SPEED * (time - _EASE / 2 if time > _EASE else time * time / (2 * _EASE))
-    # It comes in at a brisk pace, so that the first pictures show more of it than a nose.
-    hurry = _HURRY * math.exp((_ENTERS - t) / 0.9) if left else 0.0
-    return _MIDDLE + (way if gone else -way - hurry), min(1.0, time / _EASE)
+    # It comes and goes at a brisk pace: pictures of a nose or a tail alone are few.
+    if gone:
+        return _MIDDLE + way + _HURRY * max(0.0, gone - 1.2) ** 2 / 2, min(1.0, time / _EASE)
+    return _MIDDLE - way - 1.6 * _HURRY * math.exp((_ENTERS - t) / 0.9), min(1.0, time / _EASE)
 
 
 def _ease(low: float, high: float, value: float) -> float:

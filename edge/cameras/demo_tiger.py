@@ -103,7 +103,7 @@ def _flank(axis: Field, radius: Field) -> Field:
 
     for points in _HAUNCH:
         path = curve([(*point, 0.0) for point in points], 12)[:, :2]
-        spindle(mask, (path - (LEFT, TOP)) * (SCALE * 2, -SCALE * 2), random.uniform(0.009, 0.013) * SCALE * 2)
+        spindle(mask, (path - (LEFT, TOP)) * (SCALE * 2, -SCALE * 2), random.uniform(0.007, 0.010) * SCALE * 2)
     x = -0.71
     while x < 0.84:
         calm = 0.75 if 0.25 < x < 0.52 else 1.0

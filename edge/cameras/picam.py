@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +16,8 @@ from edge.types import Frame
 from models.errors import CameraError, MissingRuntimeError
 
 WIDTH, HEIGHT, FRAME_RATE = 1280, 720, 5.0
+CONVERSIONS = {"RGB888": None, "NV12": cv2.COLOR_YUV2BGR_NV12, "YUV420": cv2.COLOR_YUV2BGR_I420}
+"""From picamera2's formats to BGR; "RGB888" is its name for bytes in the order B, G, R. A camera may grant another."""
 
 
 class PiCamera:
@@ -34,14 +37,16 @@ class PiCamera:
     def frames(self, stop: threading.Event) -> Iterator[Frame]:
         """Yield the newest frames; see `edge.cameras.Camera`."""
         camera = _open()
+        conversion = _conversion(camera)
 
         def read() -> NDArray[np.uint8]:
             # Without `wait` a camera that stopped blocks for ever.
             try:
-                return camera.capture_array("main", wait=STALL.total_seconds())  # type: ignore[no-any-return]
+                image = camera.capture_array("main", wait=STALL.total_seconds())
+                return image if conversion is None else cv2.cvtColor(image, conversion)  # type: ignore[no-any-return]
             except (TimeoutError, RuntimeError) as error:
                 raise CameraError(
-                    f"picamera: expected a frame within {STALL.total_seconds():.0f} s, found {error or 'none'}; check "
+                    f"picamera: expected a frame within {STALL.total_seconds():.0f} s, found {str(error) or 'none'}; check "
                     "the ribbon cable and see `edge-doctor`"
                 ) from error
 
@@ -59,7 +64,6 @@ def _open() -> Any:
         ) from error
     try:
         camera = Picamera2()
-        # "RGB888" is picamera2's name for bytes in the order B, G, R.
         camera.configure(camera.create_video_configuration(main={"size": (WIDTH, HEIGHT), "format": "RGB888"}))
         camera.start()
     except (RuntimeError, IndexError) as error:
@@ -68,3 +72,14 @@ def _open() -> Any:
             "no other program uses it"
         ) from error
     return camera
+
+
+def _conversion(camera: Any) -> int | None:
+    """How to make BGR of what the camera was configured to after all; None where it is BGR."""
+    granted = str(camera.camera_configuration()["main"]["format"])
+    if granted not in CONVERSIONS:
+        camera.close()
+        raise CameraError(
+            f"picamera: expected one of the formats {', '.join(CONVERSIONS)}, found {granted}; use another camera"
+        )
+    return CONVERSIONS[granted]

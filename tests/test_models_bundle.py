@@ -1,0 +1,194 @@
+"""A bundle on disk: every kind of damage is one line, and writing is all or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import resource
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.bundle import ModelBundle, default_bundle, file_hash, newest_float, write_bundle
+from models.errors import BundleError, EdgeWatchError
+from models.labels import Label, LabelMap
+from models.manifest import (
+    ClassMetrics,
+    Comparison,
+    InputSpec,
+    Manifest,
+    Metrics,
+    OperatingPoint,
+    OutputSpec,
+    Provenance,
+    Quantization,
+)
+
+LABELS = LabelMap([Label("lion", "Lion", "Panthera leo", "animal"), Label("tiger", "Tiger", "", "animal")])
+POINT = OperatingPoint(0.625, 0.95, 0.75, 8)
+CLASS = ClassMetrics(0.5, 0.25, 1 / 3, 8)
+MANIFEST = Manifest(
+    name="wildlife", version="2", input=InputSpec(32), output=OutputSpec(2, "uint8"), temperature=1.25,
+    quantization=Quantization("int8", {"lion": {"day": 3}}, {"day": Comparison(8, 0.5, 0.75, 0.875, {"lion": CLASS})},
+                              {"CONV_2D": 4}, 0),
+    operating_points={name: {"day": POINT, "night": POINT} for name in ("lion", "tiger")},
+    metrics={"day": Metrics(8, 0.5, 1.0, 0.25, 0.125, {"lion": CLASS, "tiger": CLASS})},
+    provenance=Provenance("train fit x", "2026-05-01T06:00:00+00:00", {"keras": "3"}, "x", {"train": 9}, "v2", "none", 1,
+                          settings={"dropout": 0.2}, parent={"name": "w 2"}),
+    verified=True, files={},
+)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    write_bundle(tmp_path / "w", MANIFEST, LABELS, {"model.tflite": b"network", "golden.npz": b"golden"})
+    return tmp_path / "w"
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    raw = json.loads((path / "manifest.json").read_text())
+    change(raw)
+    (path / "manifest.json").write_text(json.dumps(raw))
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(BundleError) as found:
+        ModelBundle.open(path)
+    assert "\n" not in str(found.value)
+    assert "expected" in str(found.value)
+    return str(found.value)
+
+
+def test_what_is_written_is_read_again(bundle: Path) -> None:
+    found = ModelBundle.open(bundle)
+    assert found.manifest.files == {
+        "golden.npz": file_hash(bundle / "golden.npz"), "labels.csv": file_hash(bundle / "labels.csv"),
+        "model.tflite": hashlib.sha256(b"network").hexdigest(),
+    }
+    rounded = replace(found.manifest, files={})
+    assert rounded.quantization.compared["day"].float_per_class["lion"].f1 == 0.333333
+    assert replace(rounded, metrics={}, quantization=Quantization()) == replace(
+        MANIFEST, metrics={}, quantization=Quantization())
+    assert rounded.quantization.calibration == {"lion": {"day": 3}}
+    assert found.labels == LABELS
+    assert (found.title, found.is_float, found.model) == ("wildlife 2", False, bundle / "model.tflite")
+    assert sorted(path.name for path in bundle.parent.iterdir()) == ["w"]
+
+
+def test_changed_byte_is_refused_in_every_file(bundle: Path) -> None:
+    for name in ("model.tflite", "golden.npz", "labels.csv"):
+        kept = (bundle / name).read_bytes()
+        (bundle / name).write_bytes(bytes([kept[0] ^ 1]) + kept[1:])
+        said = refused(bundle)
+        assert said.startswith(f"{bundle / name}: expected sha256 ")
+        assert said.endswith("the bundle is damaged, copy it again")
+        (bundle / name).write_bytes(kept)
+    ModelBundle.open(bundle)
+
+
+def test_missing_file_is_named(bundle: Path) -> None:
+    (bundle / "golden.npz").unlink()
+    assert refused(bundle).startswith(f"{bundle / 'golden.npz'}: expected sha256 ")
+    assert "found no such file" in refused(bundle)
+
+
+@pytest.mark.parametrize(("change", "expected"), [
+    (lambda raw: raw.update(schema_version=2), "expected schema_version 1, found 2"),
+    (lambda raw: raw.pop("schema_version"), "expected schema_version 1, found None"),
+    (lambda raw: raw.pop("temperature"), "temperature"),
+    (lambda raw: raw.update(extra=1), "extra"),
+    (lambda raw: raw["input"].pop("size"), "size"),
+    (lambda raw: raw["quantization"].pop("compared"), "compared"),
+    (lambda raw: raw.update(metrics=[]), "found a difference"),
+    (lambda raw: raw["output"].update(classes=3), "expected 3 labels, found 2"),
+    (lambda raw: raw.update(temperature="1.0"), "expected the types of schema 1, found temperature = '1.0'"),
+    (lambda raw: raw.update(temperature=float("nan")), "found temperature = nan"),
+    (lambda raw: raw.update(temperature=0), "temperature and input size must be above 0"),
+    (lambda raw: raw["input"].update(order="BGR"), "found order = 'BGR'"),
+    (lambda raw: raw["input"].update(size=224.0), "found size = 224.0"),
+    (lambda raw: raw.update(verified="yes"), "found verified = 'yes'"),
+    (lambda raw: raw["files"].update({"x": 1}), "found files.x = 1"),
+    (lambda raw: raw["operating_points"]["lion"]["day"].update(threshold=None), "found threshold = None"),
+    (lambda raw: raw["quantization"].update(float_operators="0"), "found float_operators = '0'"),
+    (lambda raw: raw["files"].pop("golden.npz"), "expected golden.npz among the bundle's files"),
+    (lambda raw: raw["files"].pop("labels.csv"), "expected labels.csv among the bundle's files"),
+    (lambda raw: raw["files"].pop("model.tflite"), "expected model.tflite or model.keras, found neither"),
+])
+def test_damaged_manifest_is_refused(bundle: Path, change: Callable[[dict[str, Any]], object], expected: str) -> None:
+    edit(bundle, change)
+    assert expected in refused(bundle)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe"])
+def test_manifest_that_is_no_json_is_refused(bundle: Path, content: bytes) -> None:
+    (bundle / "manifest.json").write_bytes(content)
+    assert "manifest.json" in refused(bundle)
+
+
+def test_folder_without_a_manifest_says_what_makes_one(tmp_path: Path) -> None:
+    assert "make one with `train fit` and `convert`" in refused(tmp_path)
+    assert "make one with `train fit` and `convert`" in refused(tmp_path / "nowhere")
+
+
+def test_force_replaces_bundles_only(bundle: Path) -> None:
+    new = {"model.tflite": b"other", "golden.npz": b"golden"}
+    with pytest.raises(EdgeWatchError, match="expected no such folder, found one; choose another --out or type --force"):
+        write_bundle(bundle, MANIFEST, LABELS, new)
+    assert (bundle / "model.tflite").read_bytes() == b"network"
+    write_bundle(bundle, MANIFEST, LABELS, new, force=True)
+    assert (bundle / "model.tflite").read_bytes() == b"other"
+    other = bundle.parent / "holiday"
+    other.mkdir()
+    (other / "photo.jpg").write_bytes(b"mine")
+    with pytest.raises(EdgeWatchError, match="replaces bundles only"):
+        write_bundle(other, MANIFEST, LABELS, new, force=True)
+    assert (other / "photo.jpg").read_bytes() == b"mine"
+
+
+def test_no_space_left_leaves_nothing_behind(tmp_path: Path) -> None:
+    kept = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, kept[1]))
+    try:
+        with pytest.raises(EdgeWatchError, match="cannot be written: .*; make room or choose another --out"):
+            write_bundle(tmp_path / "w", MANIFEST, LABELS, {"model.tflite": b"x" * 60_000, "golden.npz": b""})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, kept)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_incomplete_bundle_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"expected golden.npz"):
+        write_bundle(tmp_path / "w", MANIFEST, LABELS, {"model.tflite": b"x"})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_in_the_way_of_the_parent(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EdgeWatchError, match="cannot be written: .*file is a file; choose another --out"):
+        write_bundle(tmp_path / "file" / "w", MANIFEST, LABELS, {"model.tflite": b"x", "golden.npz": b""})
+
+
+def test_newest_float_bundle(tmp_path: Path) -> None:
+    with pytest.raises(EdgeWatchError, match="expected a float bundle, found none; make one with `train fit PHOTOS`"):
+        newest_float(tmp_path)
+    float_manifest = replace(MANIFEST, quantization=Quantization())
+    for name, seconds in (("a", 100), ("deep/b", 300), ("c", 200)):
+        files = {"model.keras": b"x", "golden.npz": b""}
+        write_bundle(tmp_path / name, float_manifest, LABELS, files)
+        os.utime(tmp_path / name / "manifest.json", (seconds, seconds))
+    write_bundle(tmp_path / "int8", MANIFEST, LABELS, {"model.tflite": b"x", "golden.npz": b""})
+    assert newest_float(tmp_path) == tmp_path / "deep/b"
+
+
+def test_published_bundle_opens_and_is_verified() -> None:
+    found = ModelBundle.open(default_bundle())
+    assert found.manifest.verified
+    assert found.manifest.quantization.scheme == "int8"
+    assert found.manifest.quantization.float_operators == 0
+    assert "tiger" in found.labels.names
+    assert found.labels.of_type("human")
+    assert found.labels.of_type("blank")

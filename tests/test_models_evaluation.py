@@ -1,0 +1,108 @@
+"""Probabilities, temperature, metrics and operating points against values worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.evaluation import (
+    LEAST_THRESHOLD,
+    calibrate,
+    calibration_error,
+    fit_temperature,
+    measure,
+    operating_point,
+    softmax,
+)
+from models.manifest import ClassMetrics, OperatingPoint
+
+LN3 = math.log(3)
+
+
+def logits(*rows: list[float]) -> np.ndarray:
+    return np.array(rows, np.float32)
+
+
+def test_softmax_by_hand() -> None:
+    assert softmax(logits([0, LN3])).tolist() == [pytest.approx([0.25, 0.75])]
+    assert softmax(logits([0, 2 * LN3]), temperature=2).tolist() == [pytest.approx([0.25, 0.75])]
+    assert softmax(logits([0, LN3])[0]).tolist() == pytest.approx([0.25, 0.75])
+    assert softmax(logits([1000, 0])).tolist() == [[1, 0]]
+    assert softmax(logits([0, LN3])).dtype == np.float32
+
+
+@given(st.lists(st.floats(-300, 300, width=32), min_size=2, max_size=30), st.floats(0.05, 20))
+def test_softmax_sums_to_one_and_keeps_the_order(row: list[float], temperature: float) -> None:
+    found = softmax(logits(row), temperature)[0]
+    assert found.sum() == pytest.approx(1, abs=1e-5)
+    assert found[int(np.argmax(row))] == found.max()
+
+
+def test_temperature_by_hand() -> None:
+    # Sure of itself at odds of 9 : 1, right 3 times of 4: the temperature that makes odds of 3 : 1 of it is 2.
+    found = fit_temperature(logits(*[[math.log(9), 0]] * 4), np.array([0, 0, 0, 1]))
+    assert found == pytest.approx(2, rel=1e-3)
+    assert fit_temperature(logits(*[[LN3, 0]] * 4), np.array([0, 0, 0, 1])) == pytest.approx(1, rel=1e-3)
+
+
+def test_temperature_stays_within_its_limits() -> None:
+    always_right, always_wrong = np.zeros(3, np.int64), np.ones(3, np.int64)
+    assert 0.05 <= fit_temperature(logits(*[[1, 0]] * 3), always_right) < 0.07
+    assert fit_temperature(logits(*[[1, 0]] * 3), always_wrong) == pytest.approx(20, rel=1e-3)
+
+
+def test_metrics_by_hand() -> None:
+    probabilities = np.array([
+        [0.7, 0.1, 0.1, 0.1],  # a, said a
+        [0.2, 0.6, 0.1, 0.1],  # a, said b, a is second
+        [0.1, 0.8, 0.1, 0.0],  # b, said b
+        [0.4, 0.3, 0.2, 0.1],  # d, said a, d is fourth
+    ], np.float32)
+    found = measure(probabilities, np.array([0, 0, 1, 3]), ["a", "b", "c", "d"])
+    assert (found.n, found.accuracy, found.top3) == (4, 0.5, 0.75)
+    assert found.per_class == {
+        "a": ClassMetrics(0.5, 0.5, 0.5, 2), "b": ClassMetrics(0.5, 1.0, pytest.approx(2 / 3), 1),
+        "c": ClassMetrics(0, 0, 0, 0), "d": ClassMetrics(0, 0, 0, 1),
+    }
+    assert found.macro_f1 == pytest.approx((0.5 + 2 / 3 + 0) / 3), "classes without photos do not count"
+
+
+def test_calibration_error_by_hand() -> None:
+    # Two answers at 0.9 of which one is right, two at 0.6 that are both right.
+    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]], np.float32)
+    assert calibration_error(probabilities, np.array([0, 1, 0, 0])) == pytest.approx((2 * 0.4 + 2 * 0.4) / 4)
+    assert calibration_error(np.array([[1.0, 0.0]], np.float32), np.array([0])) == 0
+
+
+def test_operating_point_is_the_lowest_threshold_that_is_precise_enough() -> None:
+    scores = np.array([0.95, 0.9, 0.8, 0.7, 0.6, 0.3], np.float32)
+    positive = np.array([True, True, False, True, True, True])
+    # From 0.5: 4 of 5 right; from 0.7: 3 of 4; from 0.8: 2 of 3; from 0.9: 2 of 2.
+    assert operating_point(scores, positive, 0.8) == OperatingPoint(0.5, 0.8, 0.8, 5)
+    assert operating_point(scores, positive, 0.95) == OperatingPoint(pytest.approx(0.9), 1.0, 0.4, 5)
+
+
+def test_operating_point_of_a_class_that_is_never_confused_is_the_least() -> None:
+    found = operating_point(np.array([0.99, 0.2], np.float32), np.array([True, False]))
+    assert found == OperatingPoint(LEAST_THRESHOLD, 1.0, 1.0, 1)
+
+
+def test_operating_point_that_cannot_be_reached_says_how_precise_it_is() -> None:
+    scores, positive = np.array([0.9, 0.8, 0.7], np.float32), np.array([False, True, True])
+    assert operating_point(scores, positive) == OperatingPoint(0.5, pytest.approx(2 / 3), 1.0, 2)
+
+
+def test_operating_point_of_a_class_without_photos() -> None:
+    assert operating_point(np.array([0.1], np.float32), np.array([False])) == OperatingPoint(0.5, 0.0, 0.0, 0)
+
+
+def test_calibrate_fits_one_temperature_for_both_lightings() -> None:
+    day, night = logits(*[[math.log(9), 0]] * 4), logits(*[[math.log(9), 0]] * 4)
+    temperature, points = calibrate({"day": day, "night": night}, np.array([0, 0, 0, 1]), ["a", "b"])
+    assert temperature == pytest.approx(2, rel=1e-3)
+    assert points["a"]["day"] == points["a"]["night"] == OperatingPoint(0.5, 0.75, 1.0, 3)
+    assert points["b"]["day"] == OperatingPoint(0.5, 0.0, 0.0, 1)

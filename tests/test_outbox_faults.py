@@ -1,0 +1,175 @@
+"""The outbox under kills, full disks, damage and at its cap: what was stored stays, or its loss is counted."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from edge import outbox as outbox_module
+from edge.outbox import FILE_NAME, Counts, Outbox, OutboxError
+from tests.samples import START, put, sighting
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / FILE_NAME
+
+
+def test_full_outbox_drops_oldest_pictures_and_keeps_texts(path: Path) -> None:
+    most = 2 * 1024 * 1024
+    with Outbox(path, max_bytes=most) as outbox:
+        ids = put(outbox, 40, image=sighting().image + bytes(100_000))  # type: ignore[operator]
+        counts = outbox.counts()
+        stored = outbox.pending(100)
+    assert [each.message.id for each in stored if not each.message.picture] == ids
+    pictures = [each.message.id for each in stored if each.message.picture]
+    assert len(pictures) >= 10
+    assert pictures == ids[-len(pictures) :]
+    assert counts == Counts(40 + len(pictures), 0, 40 - len(pictures), 0, 0)
+    assert path.stat().st_size <= most
+
+
+def test_full_outbox_drops_unalerted_visits_before_texts(path: Path) -> None:
+    with Outbox(path, max_bytes=512 * 1024) as outbox:
+        for index in range(1500):
+            outbox.save_sighting(sighting(id=f"visit {index}", type="end"))
+        ids = put(outbox, 100, image=None, scientific_name="x" * 400)
+        texts = [stored.message.id for stored in outbox.pending(1000)]
+        counts = outbox.counts()
+    assert texts == ids
+    assert counts.dropped_sightings > 0
+    assert counts.dropped_texts == 0
+
+
+def test_visits_have_a_number_that_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox_module, "_MAX_ROWS", 3)
+    with Outbox(path) as outbox:
+        for index in range(5):
+            outbox.save_sighting(sighting(id=f"visit {index}"))
+        assert [each.id for each in outbox.recent_sightings(None, START)] == ["visit 2", "visit 3", "visit 4"]
+        assert outbox.counts().dropped == 2
+
+
+def test_file_that_is_no_database_is_set_aside(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"power cut " * 1000)
+    with Outbox(path) as outbox:
+        put(outbox)
+        assert outbox.depth() == 2
+        assert outbox.set_aside is not None
+        assert outbox.set_aside.name.startswith(f"{FILE_NAME}.corrupt-")
+        assert outbox.set_aside.read_bytes() == b"power cut " * 1000
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "was damaged" in caplog.text
+
+
+def test_damage_found_later_is_set_aside_too(path: Path) -> None:
+    with Outbox(path) as outbox:
+        put(outbox, 50)
+    with path.open("r+b") as file:
+        # The pages after the tables' roots.
+        file.seek(16 * 4096)
+        file.write(os.urandom(path.stat().st_size - 16 * 4096))
+    with Outbox(path) as outbox:
+        assert outbox.pending(200) == []
+        assert outbox.set_aside is not None
+        put(outbox)
+        assert outbox.depth() == 2
+
+
+def test_newer_schema_is_refused(path: Path) -> None:
+    Outbox(path).close()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(OutboxError, match=r"written by a newer edge-watch: expected schema 1 or older, found 99"):
+        Outbox(path)
+
+
+def test_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutboxError, match="expected a folder that can be written to"):
+        Outbox(tmp_path / "file" / FILE_NAME)
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from edge.outbox import Outbox, OutboxError
+from edge.payloads import alert_messages
+from tests.samples import alert_of_its_own, sighting
+
+with Outbox(Path(sys.argv[1])) as outbox:
+    made = alert_of_its_own()
+    outbox.put_alert(made, alert_messages(made))
+    # No file of this process may grow beyond this: what a full disk looks like to SQLite.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+    big = alert_of_its_own(image=sighting().image + bytes(400_000))
+    try:
+        outbox.put_alert(big, alert_messages(big))
+    except OutboxError as error:
+        print(error)
+    print(outbox.depth(), outbox.alerted(made.sighting.id), outbox.alerted(big.sighting.id), outbox.counts().dropped)
+"""
+
+
+def test_full_disk_is_an_error_and_loses_nothing(path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(path)], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    message, state = done.stdout.splitlines()
+    assert message.startswith(f"cannot write {path}: ")
+    assert message.endswith("is there space left on the disk?")
+    assert state == "2 True False 0"
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from edge.outbox import Outbox
+from edge.payloads import alert_messages
+from tests.samples import alert_of_its_own
+
+with Outbox(Path(sys.argv[1])) as outbox:
+    while True:
+        made = alert_of_its_own()
+        outbox.put_alert(made, alert_messages(made))
+        print(made.sighting.id, flush=True)
+"""
+
+
+def test_no_acknowledged_alert_is_lost_by_kills(path: Path) -> None:
+    acknowledged: list[str] = []
+    chance = random.Random(7)
+    for _ in range(10):
+        command = [sys.executable, "-c", WRITER, str(path)]
+        with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None
+            acknowledged.append(writer.stdout.readline().strip())
+            time.sleep(chance.uniform(0.0, 0.05))
+            writer.send_signal(signal.SIGKILL)
+            acknowledged += writer.stdout.read().split("\n")[:-1]
+    with Outbox(path) as outbox:
+        assert outbox.set_aside is None
+        texts = {stored.message.id for stored in outbox.pending(100_000) if not stored.message.picture}
+        pictures = {stored.message.id for stored in outbox.pending(100_000) if stored.message.picture}
+    assert len(acknowledged) > 10
+    assert set(acknowledged) <= texts
+    assert texts == pictures
+
+
+def test_what_is_stored_is_forced_to_the_disk(path: Path) -> None:
+    # No test can cut the power, so this holds the two settings that survive it.
+    with Outbox(path) as outbox:
+        assert outbox.run(lambda db: db.execute("PRAGMA synchronous").fetchone()) == (2,)
+        assert outbox.run(lambda db: db.execute("PRAGMA journal_mode").fetchone()) == ("wal",)
