@@ -76,28 +76,26 @@ def main() -> int:
             cv2.imread(str(file), cv2.IMREAD_REDUCED_COLOR_4)
             raw.invoke()
 
-        ms = interleaved({
-            "raw": raw.invoke,
-            "memory": lambda: classifier.classify(frame),
-            "floor": floor,
-            "file": lambda: classifier.classify_file(file),
-        }, options.runs)
+        # In pairs: what a JPEG's decoder leaves in the caches is not the network's business.
+        ms = interleaved({"raw": raw.invoke, "memory": lambda: classifier.classify(frame)}, options.runs)
+        ms |= interleaved({"floor": floor, "file": lambda: classifier.classify_file(file)}, options.runs)
         size = file.stat().st_size
     print(f"{bundle.title} ({bundle.path}), {runtime} {version}, one thread, 1920 x 1080, JPEG of {size // 1000} kB, "
           f"medians of {options.runs} runs\n")
     extra, ratio, file_ratio = ms["memory"] - ms["raw"], ms["memory"] / ms["raw"], ms["file"] / ms["floor"]
     print(f"{'':44}{'ms':>7}{'ratio':>8}{'target':>22}")
     print(f"{'raw network':44}{ms['raw']:7.2f}{1:8.2f}")
-    print(f"{'a frame in memory':44}{ms['memory']:7.2f}{ratio:8.2f}{f'<= {MEMORY_RATIO}, {met(ratio <= MEMORY_RATIO)}':>22}")
-    print(f"{'  of this beyond the network':44}{extra:7.2f}{'':8}{f'<= {MEMORY_MS} ms, {met(extra <= MEMORY_MS)}':>22}")
+    print(f"{'a frame in memory':44}{ms['memory']:7.2f}{ratio:8.2f}{target(ratio, MEMORY_RATIO)}")
+    print(f"{'  of this beyond the network':44}{extra:7.2f}{'':8}{target(extra, MEMORY_MS, ' ms')}")
     print(f"{'raw network + JPEG decoded at a quarter':44}{ms['floor']:7.2f}{1:8.2f}")
-    print(f"{'a JPEG file':44}{ms['file']:7.2f}{file_ratio:8.2f}{f'<= {FILE_RATIO:.2f}, {met(file_ratio <= FILE_RATIO)}':>22}")
+    print(f"{'a JPEG file':44}{ms['file']:7.2f}{file_ratio:8.2f}{target(file_ratio, FILE_RATIO)}")
     return 0
 
 
-def met(yes: bool) -> str:
-    """`met` or `missed`."""
-    return "met" if yes else "missed"
+def target(found: float, most: float, unit: str = "") -> str:
+    """The last column: what was to be reached, and whether it was."""
+    outcome = "met" if found <= most else "missed"
+    return f"{f'<= {most:.2f}{unit}, {outcome}':>22}"
 
 
 if __name__ == "__main__":

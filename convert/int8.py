@@ -87,11 +87,11 @@ class FloatModel:
         Raises:
             EdgeWatchError: TensorFlow cannot convert the network.
         """
-        tf = self._tf
+        tf, shown = self._tf, _spanning(images)
         with quiet(self._debug):
             converter = tf.lite.TFLiteConverter.from_keras_model(self._fixed(images.shape[1]))
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.representative_dataset = lambda: ([image[np.newaxis].astype(np.float32)] for image in images)
+            converter.representative_dataset = lambda: ([image[np.newaxis].astype(np.float32)] for image in shown)
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             # uint8 on both sides is what mediapipe and other readers of standard metadata take.
             converter.inference_input_type = converter.inference_output_type = tf.uint8
@@ -104,12 +104,11 @@ class FloatModel:
     def _fixed(self, size: int) -> Any:
         """The model for one picture at a time (an open batch leaves SHAPE, STRIDED_SLICE and PACK in the graph).
 
-        What comes before the first weights has a range that is known and need not be measured: the input's is 0-255
-        whatever the calibration pictures reach, and the scaled input's follows from it. Left to itself the converter
-        gives the scaled input only two thirds of its 256 steps.
+        The range of the scaled input follows from that of the raw one and need not be measured; left to itself the
+        converter gives it only two thirds of the 256 steps there are.
         """
         keras = self._keras
-        raw, scaled = _input_layers(keras, self._tf)
+        scaled = _scaling_layer(keras, self._tf)
 
         def clone(layer: Any) -> Any:
             constants = isinstance(layer, keras.layers.Rescaling) and np.ndim(layer.scale) == np.ndim(layer.offset) == 0
@@ -117,22 +116,14 @@ class FloatModel:
 
         image = keras.Input(batch_shape=(1, size, size, 3), name="image")
         model = keras.models.clone_model(self._model, clone_function=clone)
-        return keras.Model(image, model(raw(image)), name="bundle")
+        return keras.Model(image, model(image), name="bundle")
 
 
-def _input_layers(keras: Any, tf: Any) -> tuple[Any, Any]:
-    """Two layers, the raw input and its scaling, that tell the converter the range of what they give."""
+def _scaling_layer(keras: Any, tf: Any) -> Any:
+    """A layer that scales raw pictures as Keras' Rescaling does, and tells the converter the range of what it gives."""
     fixed_range = tf.quantization.fake_quant_with_min_max_args
 
-    class Raw(keras.layers.Layer):  # type: ignore[misc]
-        """Gives what it takes: 0 to 255."""
-
-        def call(self, image: Any) -> Any:
-            return fixed_range(image, 0.0, 255.0)
-
     class Scaled(keras.layers.Layer):  # type: ignore[misc]
-        """Gives `image * scale + offset`, as Keras' Rescaling does."""
-
         def __init__(self, scale: float, offset: float) -> None:
             super().__init__()
             self._scale, self._offset = scale, offset
@@ -142,7 +133,16 @@ def _input_layers(keras: Any, tf: Any) -> tuple[Any, Any]:
             product = fixed_range(image * self._scale, least, most)
             return fixed_range(product + self._offset, least + self._offset, most + self._offset)
 
-    return Raw(name="raw"), Scaled
+    return Scaled
+
+
+def _spanning(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The pictures, with one black and one white pixel where they have none: the input's range is 0-255, always."""
+    if images.min() == 0 and images.max() == 255:
+        return images
+    spanning = images.copy()
+    spanning[0, 0, 0], spanning[0, 0, 1] = 0, 255
+    return spanning
 
 
 def _conversion_errors(tf: Any) -> tuple[type[Exception], ...]:

@@ -94,7 +94,7 @@ def convert(
 
 @contextlib.contextmanager
 def _scratch(need: int) -> Iterator[Path]:
-    """A temporary folder, once it is clear that there is room for `need` bytes (TensorFlow's own errors are no help)."""
+    """A temporary folder with room for `need` bytes; TensorFlow's own errors on a full disk are no help."""
     with contextlib.ExitStack() as stack:
         try:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="convert-")))

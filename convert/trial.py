@@ -33,8 +33,8 @@ def try_out(model: Path) -> None:
         raise BundleError(f"{model.name}: expected the runtime to run it, found that it dies of it ({name}); "
                           f"choose another --backbone")
     if child.returncode:
-        said = child.stderr.strip().splitlines()
-        raise BundleError(said[-1].removeprefix("trial: ") if said else f"{model.name}: refused by the runtime")
+        said = child.stderr.strip().splitlines() or ["no reason"]
+        raise BundleError(f"{model.name}: expected the runtime to run it, found: {said[-1]}; choose another --backbone")
 
 
 def main(argv: list[str]) -> int:
@@ -55,6 +55,7 @@ if __name__ == "__main__":
     try:
         code = main(sys.argv)
     except EdgeWatchError as found:
-        print(f"trial: {found}", file=sys.stderr)
+        # Of "FILE: what was found; what to do" only the middle is of use: the file is a temporary one.
+        print(str(found).removeprefix(f"{sys.argv[1]}: ").rpartition(";")[0], file=sys.stderr)
         code = 1
     raise SystemExit(code)

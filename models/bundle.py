@@ -98,7 +98,8 @@ def write_bundle(
     try:
         return _fill(path, working, manifest, labels, files)
     except OSError as error:
-        raise EdgeWatchError(f"{path}: cannot be written: {error.strerror}; make room or choose another --out") from error
+        raise EdgeWatchError(f"{path}: cannot be written: {error.strerror}; "
+                             f"make room or choose another --out") from error
     finally:
         shutil.rmtree(working, ignore_errors=True)
 
@@ -157,5 +158,6 @@ def newest_float(runs: Path) -> Path:
     """
     found = [manifest for manifest in runs.glob(f"**/{MANIFEST}") if (manifest.parent / KERAS).is_file()]
     if not found:
-        raise EdgeWatchError(f"{runs}/: expected a float bundle, found none; make one with `train fit PHOTOS` or name one")
+        raise EdgeWatchError(f"{runs}/: expected a float bundle, found none; "
+                             f"make one with `train fit PHOTOS` or name one")
     return max(found, key=lambda manifest: manifest.stat().st_mtime).parent

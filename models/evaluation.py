@@ -20,10 +20,12 @@ Truth = NDArray[np.int64]
 
 def softmax(logits: Array, temperature: float = 1.0) -> Array:
     """Calibrated probabilities: (..., classes) logits to (..., classes) float32 summing to 1."""
-    scaled = logits.astype(np.float64) / temperature
-    scaled -= scaled.max(axis=-1, keepdims=True)
-    raised = np.exp(scaled)
-    return (raised / raised.sum(axis=-1, keepdims=True)).astype(np.float32)  # type: ignore[no-any-return]
+    # In place and by the bare ufuncs: for twenty classes numpy's conveniences take longer than the numbers.
+    shares = np.divide(logits, temperature, dtype=np.float64)
+    shares -= np.maximum.reduce(shares, axis=-1, keepdims=True)
+    np.exp(shares, out=shares)
+    shares /= np.add.reduce(shares, axis=-1, keepdims=True)
+    return shares.astype(np.float32)
 
 
 def fit_temperature(logits: Array, truth: Truth) -> float:
@@ -89,9 +91,9 @@ def calibration_error(probabilities: Array, truth: Truth, bins: int = 15) -> flo
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
     edges = np.minimum((confidence * bins).astype(int), bins - 1)
     gaps = [
-        abs(float(confidence[edges == index].mean()) - float(right[edges == index].mean())) * int((edges == index).sum())
-        for index in range(bins)
-        if (edges == index).any()
+        abs(float(confidence[inside].mean()) - float(right[inside].mean())) * int(inside.sum())
+        for inside in (edges == index for index in range(bins))
+        if inside.any()
     ]
     return sum(gaps) / len(truth)
 

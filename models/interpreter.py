@@ -88,6 +88,8 @@ class Interpreter:
         self.size, self.dtype = int(shape[1]), dtype
         self.classes = int(self._output["shape"][-1])
         self.output_dtype = np.dtype(self._output["dtype"])
+        scale, zero = self._output["quantization"]
+        self._scale, self._zero = np.float32(scale), np.int32(zero)
 
     def run(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run the network once.
@@ -107,6 +109,6 @@ class Interpreter:
         raw = self._interpreter.get_tensor(self._output["index"])[0]
         if self.output_dtype == np.float32:
             return raw  # type: ignore[no-any-return]
-        scale, zero = self._output["quantization"]
         # int32 first: subtracting a zero point of -128 from an int8 overflows.
-        return ((raw.astype(np.int32) - zero) * np.float32(scale)).astype(np.float32)  # type: ignore[no-any-return]
+        steps = np.subtract(raw, self._zero, dtype=np.int32)
+        return np.multiply(steps, self._scale, dtype=np.float32)  # type: ignore[no-any-return]

@@ -81,8 +81,8 @@ class Comparison:
 class Quantization:
     """How the numbers are stored, and what storing them so cost.
 
-    `calibration` counts the pictures by class and lighting. `compared` is by lighting, empty where nothing was compared.
-    `operators` counts the network's operators by type; `float_operators` of them touch a float tensor.
+    `calibration` counts the pictures by class and lighting. `compared` is by lighting, empty where nothing was
+    compared. `operators` counts the network's operators by type; `float_operators` of them touch a float tensor.
     """
 
     scheme: Literal["none", "int8"] = "none"

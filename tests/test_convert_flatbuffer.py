@@ -76,7 +76,7 @@ def test_what_an_int8_bundle_promises_is_checked(change: dict[str, Any], expecte
 
 @pytest.mark.parametrize("content", [b"", b"no model", b"\x1c\0\0\0TFL3" + b"\xff" * 64, b"\x1c\0\0\0TFL3"])
 def test_damaged_file_is_refused_in_one_line(content: bytes) -> None:
-    with pytest.raises(BundleError, match="model.tflite: expected ") as found:
+    with pytest.raises(BundleError, match=r"model\.tflite: expected ") as found:
         read_graph(content)
     assert "\n" not in str(found.value)
 

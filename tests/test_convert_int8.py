@@ -19,8 +19,8 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter as LiteRT
 
 from convert.__main__ import main
-from convert.flatbuffer import Port, read_graph
-from convert.int8 import quiet
+from convert.flatbuffer import Port, read_graph, require_integer
+from convert.int8 import FloatModel, quiet
 from models.bundle import ModelBundle, file_hash
 from models.classifier import Classifier
 from models.errors import BundleError
@@ -45,8 +45,8 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Converted:
     folder = tmp_path_factory.mktemp("convert")
     path = tiny.float_bundle(folder)
     done = subprocess.run(
-        [sys.executable, "-m", "convert", "--quantize", "int8"], cwd=folder, check=False, capture_output=True, text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        [sys.executable, "-m", "convert", "--quantize", "int8"], cwd=folder, check=False, capture_output=True,
+        text=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr
     made = ModelBundle.open(folder / "runs/tiny-int8")
@@ -104,6 +104,23 @@ def test_scaled_input_uses_all_its_steps(converted: Converted) -> None:
     assert scales == {127.5, 1.0}, "raw 0-255 in steps of 1, and -1 to 1 in steps of 1/127.5"
 
 
+@pytest.mark.parametrize("scaled", [True, False])
+def test_input_is_raw_whatever_the_calibration_pictures_reach(tmp_path: Path, scaled: bool) -> None:
+    with quiet():
+        import keras
+
+        layers = keras.layers
+        image = keras.Input((48, 48, 3))
+        # Within another model the scaling is not found and is left as it is.
+        inner = keras.Sequential([keras.Input((48, 48, 3)), layers.Rescaling(1 / 127.5, -1.0 if scaled else 0.5)])
+        found = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, activation="relu")(inner(image)))
+        keras.Model(image, layers.Dense(3)(found)).save(tmp_path / "nested.keras")
+    dim = np.random.default_rng(0).integers(20, 181, (6, 48, 48, 3)).astype(np.uint8)
+    graph = read_graph(FloatModel(tmp_path / "nested.keras").to_int8(dim))
+    require_integer(graph, 48, 3)
+    assert (dim.min(), dim.max()) == (20, 180), "the pictures are left as they were"
+
+
 def test_manifest_numbers_equal_an_independent_count(converted: Converted) -> None:
     with quiet():
         import keras
@@ -115,15 +132,16 @@ def test_manifest_numbers_equal_an_independent_count(converted: Converted) -> No
     for lighting in ("day", "night"):
         photos = [converted.folder / "photos" / row["path"] for row in rows]
         answers = np.array([logits_of(converted.bundle.model, path, lighting == "night").argmax() for path in photos])
-        shown = np.stack([cv2.cvtColor(cv2.resize(cv2.imread(str(path)), (48, 48), interpolation=cv2.INTER_LINEAR_EXACT),
-                                       cv2.COLOR_BGR2RGB) for path in photos])
+        small = [cv2.resize(cv2.imread(str(path)), (48, 48), interpolation=cv2.INTER_LINEAR_EXACT) for path in photos]
+        shown = np.stack([cv2.cvtColor(picture, cv2.COLOR_BGR2RGB) for picture in small])
         if lighting == "night":
             shown = np.stack([cv2.merge([cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)] * 3) for picture in shown])
         with quiet():
             floats = np.asarray(model(shown.astype(np.float32))).argmax(axis=1)
         found = manifest.quantization.compared[lighting]
         assert found.n == len(rows) == 24
-        assert found.accuracy == manifest.metrics[lighting].accuracy == pytest.approx((answers == truth).mean(), abs=1e-6)
+        assert found.accuracy == manifest.metrics[lighting].accuracy
+        assert found.accuracy == pytest.approx((answers == truth).mean(), abs=1e-6)
         assert found.float_accuracy == pytest.approx((floats == truth).mean(), abs=1e-6)
         assert found.agreement == pytest.approx((floats == answers).mean(), abs=1e-6)
         for index, name in enumerate(tiny.NAMES):
@@ -238,7 +256,7 @@ def test_moved_photos_are_found_with_data_and_a_bundle_is_replaced_only_by_force
     moved = shutil.copytree(converted.folder / "photos", tmp_path / "elsewhere")
     assert main(["--quantize", "int8", "tiny"]) == 1
     said = capsys.readouterr().err
-    assert said.startswith("convert: photos: expected the 24 test and 18 validation photos of split.csv, found 42 missing")
+    assert said.startswith("convert: photos: expected the 24 test and 18 validation photos of split.csv, found 42 mis")
     assert said.endswith("type --data DIR if they have moved, or --no-verify to convert without comparing\n")
     assert not (tmp_path / "tiny-int8").exists()
     (tmp_path / "tiny-int8").mkdir()

@@ -37,8 +37,8 @@ MANIFEST = Manifest(
                               {"CONV_2D": 4}, 0),
     operating_points={name: {"day": POINT, "night": POINT} for name in ("lion", "tiger")},
     metrics={"day": Metrics(8, 0.5, 1.0, 0.25, 0.125, {"lion": CLASS, "tiger": CLASS})},
-    provenance=Provenance("train fit x", "2026-05-01T06:00:00+00:00", {"keras": "3"}, "x", {"train": 9}, "v2", "none", 1,
-                          settings={"dropout": 0.2}, parent={"name": "w 2"}),
+    provenance=Provenance("train fit x", "2026-05-01T06:00:00+00:00", {"keras": "3"}, "x", {"train": 9}, "v2", "none",
+                          1, settings={"dropout": 0.2}, parent={"name": "w 2"}),
     verified=True, files={},
 )
 
@@ -136,7 +136,7 @@ def test_folder_without_a_manifest_says_what_makes_one(tmp_path: Path) -> None:
 
 def test_force_replaces_bundles_only(bundle: Path) -> None:
     new = {"model.tflite": b"other", "golden.npz": b"golden"}
-    with pytest.raises(EdgeWatchError, match="expected no such folder, found one; choose another --out or type --force"):
+    with pytest.raises(EdgeWatchError, match="expected no such folder, found one; choose another --out or type --f"):
         write_bundle(bundle, MANIFEST, LABELS, new)
     assert (bundle / "model.tflite").read_bytes() == b"network"
     write_bundle(bundle, MANIFEST, LABELS, new, force=True)
@@ -153,7 +153,7 @@ def test_no_space_left_leaves_nothing_behind(tmp_path: Path) -> None:
     kept = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, kept[1]))
     try:
-        with pytest.raises(EdgeWatchError, match="cannot be written: .*; make room or choose another --out"):
+        with pytest.raises(EdgeWatchError, match=r"cannot be written: .*; make room or choose another --out"):
             write_bundle(tmp_path / "w", MANIFEST, LABELS, {"model.tflite": b"x" * 60_000, "golden.npz": b""})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, kept)
@@ -168,7 +168,7 @@ def test_incomplete_bundle_is_not_written(tmp_path: Path) -> None:
 
 def test_file_in_the_way_of_the_parent(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(EdgeWatchError, match="cannot be written: .*file is a file; choose another --out"):
+    with pytest.raises(EdgeWatchError, match=r"cannot be written: .*file is a file; choose another --out"):
         write_bundle(tmp_path / "file" / "w", MANIFEST, LABELS, {"model.tflite": b"x", "golden.npz": b""})
 
 

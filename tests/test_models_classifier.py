@@ -28,7 +28,9 @@ SIZE = 4
 TYPES = {"uint8": schema.TensorType.UINT8, "int8": schema.TensorType.INT8, "float32": schema.TensorType.FLOAT32}
 
 
-def network(given: str = "uint8", scale: float = 0.5, zero: int = 10, shape: tuple[int, ...] = (1, SIZE, SIZE, 3)) -> bytes:
+def network(
+    given: str = "uint8", scale: float = 0.5, zero: int = 10, shape: tuple[int, ...] = (1, SIZE, SIZE, 3)
+) -> bytes:
     """A .tflite file that gives the mean of each colour: (1, size, size, 3) in, (1, 3) out, written by hand."""
     import flatbuffers
 
@@ -92,7 +94,7 @@ def test_network_of_another_shape_is_refused(tmp_path: Path, shape: tuple[int, .
 
 
 def test_file_that_the_runtime_refuses(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"model.tflite: ai_edge_litert .* refuses it .*; convert the model again") as found:
+    with pytest.raises(BundleError, match=r"model\.tflite: ai_edge_litert .* refuses it .*; convert the mo") as found:
         Interpreter(stored(tmp_path, b"no model at all"))
     assert "\n" not in str(found.value)
 
@@ -101,7 +103,7 @@ def hide(monkeypatch: pytest.MonkeyPatch, *hidden: str) -> None:
     real = importlib.import_module
 
     def load(name: str, package: str | None = None) -> Any:
-        if name.split(".")[0] in hidden:
+        if name.partition(".")[0] in hidden:
             raise ImportError(f"No module named {name!r}")
         return real(name, package)
 
@@ -158,7 +160,7 @@ def test_file_is_classified_as_a_whole_picture(tmp_path: Path) -> None:
 
 def test_other_outputs_than_the_golden_ones_are_refused(tmp_path: Path) -> None:
     wrong = np.array([[5, 60, 120.5], [-5, -5, -5]], np.float32)
-    with pytest.raises(BundleError, match="expected the golden outputs of ai_edge_litert 2, found others with ai_edge_lite"):
+    with pytest.raises(BundleError, match="expected the golden outputs of ai_edge_litert 2, found others with ai_e"):
         Classifier(bundle(tmp_path, wrong))
 
 
@@ -166,8 +168,9 @@ def test_other_outputs_than_the_golden_ones_are_refused(tmp_path: Path) -> None:
     inputs=np.zeros((2, 9, 9, 3), np.uint8), outputs=np.zeros((2, 3), np.float32), runtime=np.array("x"))])
 def test_damaged_golden_pictures_are_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
     found = bundle(tmp_path)
-    odd = write_bundle(tmp_path / "odd", found.manifest, found.labels, {"model.tflite": network(), "golden.npz": content})
-    with pytest.raises(BundleError, match="golden.npz: expected pictures that fit the model") as refused:
+    files: dict[str, bytes | Path] = {"model.tflite": network(), "golden.npz": content}
+    odd = write_bundle(tmp_path / "odd", found.manifest, found.labels, files)
+    with pytest.raises(BundleError, match=r"golden\.npz: expected pictures that fit the model") as refused:
         Classifier(odd)
     assert "\n" not in str(refused.value)
 

@@ -95,7 +95,8 @@ def test_grey_and_transparent_pictures_become_three_channels() -> None:
 
 
 @pytest.mark.parametrize("content", [
-    b"", b"x", b"this is a text file, not a picture\n" * 20, b"\xff\xd8\xff", b"\xff\xd8\xff\xe0\0\x10JFIF" + b"\0" * 50,
+    b"", b"x", b"this is a text file, not a picture\n" * 20, b"\xff\xd8\xff",
+    b"\xff\xd8\xff\xe0\0\x10JFIF" + b"\0" * 50,
     b"\x89PNG\r\n\x1a\n", b"RIFF\x10\0\0\0WEBPVP8 ", b"BM" + b"\xff" * 60,
 ])
 def test_what_is_no_picture_is_an_image_error_in_one_line(tmp_path: Path, content: bytes) -> None:

@@ -67,6 +67,7 @@ def test_damaged_labels_are_refused_in_one_line(text: str) -> None:
 def test_scientific_names_of_the_data_go_over_the_shipped_ones(tmp_path: Path) -> None:
     assert scientific_names()["tiger"] == "Panthera tigris"
     assert scientific_names(tmp_path) == scientific_names()
-    (tmp_path / "labels.csv").write_text("name,scientific_name,note\nTiger,Panthera tigris altaica,x\nyeti,Homo nivalis,\n")
+    rows = "name,scientific_name,note\nTiger,Panthera tigris altaica,x\nyeti,Homo nivalis,\n"
+    (tmp_path / "labels.csv").write_text(rows)
     names = scientific_names(tmp_path)
     assert (names["tiger"], names["yeti"], names["lion"]) == ("Panthera tigris altaica", "Homo nivalis", "Panthera leo")

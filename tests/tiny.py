@@ -13,7 +13,7 @@ from convert.int8 import quiet
 from models.bundle import CALIBRATION, CARD, GOLDEN, KERAS, SPLIT, ModelBundle, file_hash, write_bundle
 from models.evaluation import calibrate, measure, softmax
 from models.images import read_image
-from models.labels import LabelMap, Label
+from models.labels import Label, LabelMap
 from models.manifest import InputSpec, Manifest, OutputSpec, Provenance, Quantization
 from models.preprocess import infrared, prepare
 

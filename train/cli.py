@@ -143,7 +143,6 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
     if weights not in ("imagenet", "none") and not weights.endswith((".weights.h5", ".h5")):
         raise UsageError(f"--weights: expected a .weights.h5 file, found {weights}; save the backbone's weights with "
                          f"Keras' save_weights")
-    chosen["head_epochs"] = min(DEFAULT.head_epochs, max(1, arguments.epochs or DEFAULT.head_epochs))
     return Recipe(**chosen)
 
 

@@ -17,8 +17,9 @@ from models.manifest import Provenance
 from train import package
 from train.card import card
 from train.data import SPLITS, DataSet, assign_splits, check_classes, licences, split_csv
-from train.fit import Examples, Trained, fit
+from train.fit import Trained, fit
 from train.pictures import Pictures, decode
+from train.pipeline import Examples
 from train.recipe import Recipe
 from train.report import confusion_png, curves_png
 

@@ -26,7 +26,7 @@ class Recipe:
     epochs: int = 12
     """Passes of fine-tuning; on two CPU cores one over 1,500 photos takes about 80 s with MobileNetV2."""
     head_views: int = 2
-    """Augmented views of each photo that the head learns from first, beside the photo, its mirror image and both in grey."""
+    """Augmented views of each photo that the head learns from, beside the photo, its mirror image and both in grey."""
     head_epochs: int = 40
     """Passes over those views, with a frozen backbone: seconds, since the backbone runs only once for each view."""
     patience: int = 5

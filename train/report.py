@@ -46,20 +46,16 @@ def confusion_png(tables: dict[str, Counts], names: Sequence[str]) -> bytes:
 
 def curves_png(history: Sequence[dict[str, float]]) -> bytes:
     """Loss and accuracy over the epochs, as a PNG file."""
-    epochs = np.arange(1, len(history) + 1)
-    heads = sum(not entry["fine_tuning"] for entry in history)
+    epochs = np.arange(len(history))
     figure = Figure((10, 4), layout="constrained")
     for axes, key, title in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("Loss", "Accuracy"), strict=True):
         for name, colour, label in ((key, QUIET, "training (augmented)"), (f"val_{key}", DAY, "validation")):
             values = [entry[name] for entry in history]
             axes.plot(epochs, values, color=colour, marker="o", markersize=4, label=label)
         best = int(np.argmin([entry["val_loss"] for entry in history]))
-        axes.plot(best + 1, history[best][f"val_{key}"], "o", color=NIGHT, markersize=8, label="kept", zorder=3)
-        if 0 < heads < len(history):
-            axes.axvline(heads + 0.5, color=QUIET, linewidth=0.8, linestyle=":")
-            axes.text(heads + 0.6, 0.02, "fine-tuning", transform=axes.get_xaxis_transform(), color=QUIET, fontsize=9)
+        axes.plot(best, history[best][f"val_{key}"], "o", color=NIGHT, markersize=8, label="kept", zorder=3)
         axes.set_title(title, fontsize=11, color=INK)
-        axes.set_xlabel("epoch")
+        axes.set_xlabel("epoch of fine-tuning (0: a new head on the frozen backbone)")
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)
         if key == "accuracy":

@@ -1,0 +1,84 @@
+"""What is shown and kept while a model is fine-tuned."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import EdgeWatchError
+
+
+class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
+    """Keeps the best weights, stops when nothing gets better, and shows one line with the time left.
+
+    `history` has an entry for each epoch, the first of them for the trained head: `loss`, `accuracy`, `val_loss` and
+    `val_accuracy`. Losses are negative log-likelihoods.
+    """
+
+    def __init__(self, patience: int, say: Callable[[str], None]) -> None:
+        super().__init__()
+        self.history: list[dict[str, float]] = []
+        self._best: list[NDArray[Any]] | None = None
+        self._lowest, self._bad, self._patience, self._say = np.inf, 0, patience, say
+        self._live = sys.stderr.isatty()
+
+    def best(self) -> list[NDArray[Any]]:
+        """The weights with the lowest validation loss.
+
+        Raises:
+            EdgeWatchError: no validation loss was a number.
+        """
+        if self._best is None:
+            raise EdgeWatchError("expected a validation loss that is a number, found none; try other --weights")
+        return self._best
+
+    def keep(self, model: keras.Model, found: dict[str, float]) -> None:
+        """Note an epoch's results, and the weights if they are the best so far."""
+        self.history.append(found)
+        self._bad += 1
+        if found["val_loss"] < self._lowest:
+            self._lowest, self._bad, self._best = found["val_loss"], 0, model.get_weights()
+
+    def begin(self, epochs: int, steps: int) -> None:
+        """Fine-tuning starts: so many epochs of so many steps."""
+        self._epochs, self._steps, self._started = epochs, steps, time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Keras: an epoch starts."""
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Keras: a batch is done."""
+        if self._live:
+            done = self._epoch * self._steps + batch + 1
+            left = (time.monotonic() - self._started) / done * (self._epochs * self._steps - done)
+            print(f"\rfine-tuning {self._epoch + 1}/{self._epochs}, step {batch + 1}/{self._steps}, "
+                  f"about {_minutes(left)} left  ", end="", file=sys.stderr, flush=True)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Keras: an epoch is done."""
+        self.keep(self.model, {"loss": float(logs["nll"]), "accuracy": float(logs["accuracy"]),
+                               "val_loss": float(logs["val_nll"]), "val_accuracy": float(logs["val_accuracy"])})
+        left = (time.monotonic() - self._started) / (epoch + 1) * (self._epochs - epoch - 1)
+        if self._live:
+            print("\r\033[K", end="", file=sys.stderr)
+        self._say(f"fine-tuning {epoch + 1}/{self._epochs}: {describe(self.history[-1])}; about {_minutes(left)} left")
+        if self._bad >= self._patience:
+            self._say(f"no better for {self._patience} epochs, stopped")
+            self.model.stop_training = True
+
+
+def describe(found: dict[str, float]) -> str:
+    """An epoch's results in words."""
+    return (f"{found['accuracy']:.1%} right in training (augmented), {found['val_accuracy']:.1%} in validation "
+            f"(day and grey), loss {found['val_loss']:.3f}")
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
