@@ -19,7 +19,7 @@ from models.interpreter import Interpreter
 from models.manifest import LIGHTINGS, Comparison, Metrics, OperatingPoint
 from models.preprocess import infrared, prepare
 
-BATCH = 32
+BATCH = 8
 Logits = NDArray[np.float32]
 Network = Callable[[NDArray[np.uint8]], Logits]
 """(n, size, size, 3) uint8 RGB pictures to (n, classes) float32 logits."""

@@ -133,9 +133,11 @@ def _fill(
     (working / MANIFEST).write_text(complete.to_json(), encoding="utf-8")
     ModelBundle.open(working)
     working.chmod(0o755)
+    aside = working.with_name(f"{working.name}-old")
     if path.exists():
-        shutil.rmtree(path)
+        os.replace(path, aside)  # Deleted only when the new one is in its place.
     os.replace(working, path)
+    shutil.rmtree(aside, ignore_errors=True)
     return ModelBundle.open(path)
 
 

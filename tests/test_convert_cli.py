@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -241,3 +242,25 @@ def test_trial_that_dies_of_a_signal_is_an_error(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(sys, "executable", str(python))
     with pytest.raises(EdgeWatchError, match=r"expected the runtime to run it, found that it dies of it \(SIGSEGV\)"):
         try_out(tmp_path / "model.tflite")
+
+
+def test_tensorflow_stands_in_one_module_of_convert() -> None:
+    importing = set()
+    for file in (ROOT / "convert").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if {name.partition(".")[0] for name in names} & {"tensorflow", "keras"}:
+                importing.add(file.name)
+    assert importing == {"int8.py"}
+
+
+def test_missing_tensorflow_says_what_to_type(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle(place)
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    monkeypatch.setitem(sys.modules, "keras", None)
+    said = refused(capsys, "runs/deer", "--no-verify")
+    assert said.startswith("expected TensorFlow, found none (")
+    assert said.endswith("type: pip install 'edge-watch[train]'")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -212,6 +213,35 @@ def test_fit_refuses_in_one_line(bad_data: Path, arguments: list[str], code: int
     assert message in last
     assert "Traceback" not in done.stderr
     assert sorted(bad_data.rglob("*")) == before, "nothing half-written"
+
+
+def test_fit_without_tensorflow_says_what_to_install(bad_data: Path) -> None:
+    hidden = "import sys; sys.modules['keras'] = None; from train.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run([sys.executable, "-c", hidden, "fit", "good", "--out", "new"], cwd=bad_data, text=True,
+                          env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("type: pip install 'edge-watch[train]'")
+    assert not (bad_data / "new").exists()
+
+
+@pytest.mark.parametrize(("stop", "code", "kept"), [(signal.SIGINT, 0, True), (signal.SIGTERM, 143, False)])
+def test_fit_ends_cleanly_when_stopped(bad_data: Path, tmp_path: Path, stop: int, code: int, kept: bool) -> None:
+    long = ["fit", bad_data / "good", *SMALL[:-1], "900", "--out", tmp_path / "new"]
+    process = subprocess.Popen([sys.executable, "-m", "train", *map(str, long)], cwd=ROOT, stderr=subprocess.PIPE,
+                               stdout=subprocess.DEVNULL, text=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if line.startswith("fine-tuning 1/900"):
+            process.send_signal(stop)
+    assert process.wait(timeout=120) == code, "".join(said)
+    assert [path.name for path in tmp_path.iterdir()] == (["new"] if kept else [])
+    if kept:
+        assert ModelBundle.open(tmp_path / "new").labels.names == CLASSES
+        assert "interrupted" in (tmp_path / "new/CARD.md").read_text()
+        assert "Traceback" not in "".join(said)
 
 
 def test_fit_says_that_a_class_without_photos_is_no_class(bad_data: Path, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import shutil
 import signal
@@ -121,7 +120,9 @@ def _fit(arguments: argparse.Namespace, command: str) -> int:
     working = _working(out)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # So that what is half-done is removed then, too.
     try:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        from train.quiet import import_tensorflow
+
+        import_tensorflow()
         from train.job import Job, train
 
         train(Job(data, recipe, out, arguments.name or out.name, number, command, arguments.force), working, say)

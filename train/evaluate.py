@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from models.bundle import SPLIT, ModelBundle
 from models.errors import EdgeWatchError
 from models.evaluation import measure, softmax
-from models.manifest import LIGHTINGS, Metrics
+from models.manifest import LIGHTINGS, Lighting, Metrics
 from models.preprocess import infrared
 from train.data import DataSet, Photo, find_photos
 from train.pictures import decode
+from train.quiet import import_tensorflow
 
-Logits = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+Logits = Callable[[NDArray[np.uint8], NDArray[np.int64], Lighting], NDArray[np.float32]]
 
 
 def evaluate(bundle_path: Path, root: Path, as_json: bool) -> int:
@@ -37,14 +38,13 @@ def evaluate(bundle_path: Path, root: Path, as_json: bool) -> int:
     working = Path(tempfile.mkdtemp(prefix="train-evaluate-"))
     try:
         pictures = decode(root, photos, bundle.manifest.input.size, working, lambda done: None)
-        rows = _fresh(bundle, pictures.photos)
-        if not rows:
+        rows = np.array(_fresh(bundle, pictures.photos), np.int64)
+        if not len(rows):
             raise EdgeWatchError(f"{root}: expected photos that {bundle.title} was not trained on, found none; "
                                  f"name a folder with others")
-        pixels = pictures.pixels[rows]
         truth = np.array([bundle.labels.names.index(pictures.photos[row].label) for row in rows], np.int64)
-        found = {"day": _metrics(bundle, run(pixels), truth)}
-        found["night"] = _metrics(bundle, run(np.stack([infrared(picture) for picture in pixels])), truth)
+        found = {lighting: measure(softmax(run(pictures.pixels, rows, lighting), bundle.manifest.temperature), truth,
+                                   bundle.labels.names) for lighting in LIGHTINGS}
     finally:
         shutil.rmtree(working, ignore_errors=True)
     if as_json:
@@ -77,24 +77,21 @@ def _converted(bundle: ModelBundle) -> Logits:
     from models.classifier import Classifier
 
     network = Classifier(bundle).interpreter
-    return lambda pixels: np.stack([network.run(picture) for picture in pixels])
+    return lambda pixels, rows, lighting: np.stack([
+        network.run(infrared(pixels[row]) if lighting == "night" else pixels[row]) for row in rows
+    ])
 
 
 def _float(bundle: ModelBundle) -> Logits:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import_tensorflow()
     import keras
 
-    from train.fit import logits
+    from train.pipeline import logits
 
-    model = keras.saving.load_model(bundle.model, compile=False)
-    return lambda pixels: logits(model, pixels)
-
-
-def _metrics(bundle: ModelBundle, logits: NDArray[np.float32], truth: NDArray[np.int64]) -> Metrics:
-    return measure(softmax(logits, bundle.manifest.temperature), truth, bundle.labels.names)
+    return partial(logits, keras.saving.load_model(bundle.model, compile=False))
 
 
-def as_text(bundle: ModelBundle, root: Path, found: dict[str, Metrics], left_out: int) -> str:
+def as_text(bundle: ModelBundle, root: Path, found: dict[Lighting, Metrics], left_out: int) -> str:
     """The metrics as lines of text."""
     names = [name for name in bundle.labels.names if found["day"].per_class[name].n]
     wide = max(len(name) for name in (*names, "class"))
@@ -105,8 +102,8 @@ def as_text(bundle: ModelBundle, root: Path, found: dict[str, Metrics], left_out
         cells = [f"{found[key].per_class[name].precision:>12.1%}{found[key].per_class[name].recall:>15.1%}"
                  for key in LIGHTINGS]
         lines.append(f"{name.ljust(wide)}{found['day'].per_class[name].n:>6}{''.join(cells)}")
-    for key, title in (("day", "by day"), ("night", "in grey")):
-        metrics = found[key]
-        lines.append(f"{title}: accuracy {metrics.accuracy:.1%}, macro-F1 {metrics.macro_f1:.1%}, "
-                     f"top-3 {metrics.top3:.1%}, calibration error {metrics.calibration_error:.1%}")
+    for key, metrics in found.items():
+        lines.append(f"{'by day' if key == 'day' else 'in grey'}: accuracy {metrics.accuracy:.1%}, "
+                     f"macro-F1 {metrics.macro_f1:.1%}, top-3 {metrics.top3:.1%}, "
+                     f"calibration error {metrics.calibration_error:.1%}")
     return "\n".join(lines)

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from train.pipeline import Examples, augmented, plain
+from train.pipeline import Examples, plain
 from train.recipe import Recipe
 
 BATCH = 256
@@ -18,10 +18,10 @@ BATCH = 256
 
 def fit_head(
     model: keras.Model, recipe: Recipe, examples: Examples, weights: NDArray[np.float32], working: Path
-) -> tuple[float, float]:
+) -> dict[str, float]:
     """Train the layer `logits` of a classifier until it no longer changes; the other layers stay as they are.
 
-    It learns from each training photo as it is, mirrored, in grey and both, and from some augmented views of it.
+    It learns from each training photo as it is, mirrored, in grey and both: augmented views made it worse.
 
     Args:
         model: the classifier.
@@ -31,9 +31,9 @@ def fit_head(
         working: a folder for the features, which are kept out of memory.
 
     Returns:
-        Loss and accuracy in training.
+        `loss` and `accuracy` in training.
     """
-    features, truth = _features(model, recipe, examples, working)
+    features, truth = _features(model, examples, working)
     head = keras.Sequential([keras.Input(features.shape[1:]), model.get_layer("logits")])
     steps = -(-len(truth) // BATCH) * recipe.head_epochs
     rate = keras.optimizers.schedules.CosineDecay(recipe.head_rate, steps)
@@ -50,11 +50,11 @@ def fit_head(
 
     rows = tf.data.Dataset.range(len(truth)).shuffle(len(truth), seed=recipe.seed).batch(BATCH)
     history = head.fit(rows.map(batch).prefetch(2), epochs=recipe.head_epochs, verbose=0, shuffle=False).history
-    return history["loss"][-1], history["accuracy"][-1]
+    return {key: float(history[key][-1]) for key in ("loss", "accuracy")}
 
 
 def _features(
-    model: keras.Model, recipe: Recipe, examples: Examples, working: Path
+    model: keras.Model, examples: Examples, working: Path
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """(views, channels) float32 of what the backbone says of each view, in a memory map, and (views,) int64 classes."""
     pool = keras.Model(model.input, model.get_layer("pool").output)
@@ -62,8 +62,7 @@ def _features(
     count = len(examples.train)
     night, mirrored = (np.repeat(flags, count) for flags in ([False, True, False, True], [False, False, True, True]))
     views = plain(examples, np.tile(examples.train, 4), night, mirrored)
-    views = views.concatenate(augmented(recipe, examples).repeat(recipe.head_views))
-    total = count * (4 + recipe.head_views)
+    total = 4 * count
     features = np.memmap(working / "features", np.float32, "w+", shape=(total, pool.output.shape[-1]))
     truth, done = np.zeros(total, np.int64), 0
     for images, labels in views.batch(64).prefetch(2):

@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from models.manifest import Lighting
+from models.preprocess import infrared
 from train.augment import GREY, augment
 from train.recipe import Recipe
 
@@ -80,9 +82,17 @@ def plain(examples: Examples, rows: Array, night: Array, mirrored: Array) -> Any
     return pairs.map(one, num_parallel_calls=os.cpu_count(), deterministic=True)
 
 
-def validation(examples: Examples, batch: int) -> Any:
-    """Batches of (pictures, one-hot truth) of the validation photos, by day and again in grey."""
-    rows = np.concatenate([examples.val, examples.val])
-    night = np.arange(len(rows)) >= len(examples.val)
-    pairs = plain(examples, rows, night, np.zeros(len(rows), bool))
-    return pairs.map(lambda image, label: (image, tf.one_hot(label, examples.classes))).batch(batch).prefetch(2)
+def logits(
+    model: Any, pixels: NDArray[np.uint8], rows: NDArray[np.int64], lighting: Lighting, batch: int = 32
+) -> NDArray[np.float32]:
+    """(rows, classes) float32 logits of some of the (n, size, size, 3) uint8 RGB pictures, a batch at a time.
+
+    By `night` the model sees them in infrared-grey.
+    """
+    found = []
+    for start in range(0, len(rows), batch):
+        pictures = pixels[rows[start : start + batch]]
+        if lighting == "night":
+            pictures = np.stack([infrared(picture) for picture in pictures])
+        found.append(model(tf.constant(pictures, tf.float32), training=False).numpy())
+    return np.concatenate(found)

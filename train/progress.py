@@ -17,15 +17,16 @@ from models.errors import EdgeWatchError
 class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
     """Keeps the best weights, stops when nothing gets better, and shows one line with the time left.
 
-    `history` has an entry for each epoch, the first of them for the trained head: `loss`, `accuracy`, `val_loss` and
-    `val_accuracy`. Losses are negative log-likelihoods.
+    `history` has an entry for each epoch, the first of them for the trained head: `loss`, `accuracy`, and what `check`
+    finds: `val_loss` and `val_accuracy`.
     """
 
-    def __init__(self, patience: int, say: Callable[[str], None]) -> None:
+    def __init__(self, patience: int, check: Callable[[], dict[str, float]], say: Callable[[str], None]) -> None:
         super().__init__()
         self.history: list[dict[str, float]] = []
         self._best: list[NDArray[Any]] | None = None
-        self._lowest, self._bad, self._patience, self._say = np.inf, 0, patience, say
+        self._lowest = self._lowest_tuned = np.inf
+        self._bad, self._patience, self._check, self._say = 0, patience, check, say
         self._live = sys.stderr.isatty()
 
     def best(self) -> list[NDArray[Any]]:
@@ -39,11 +40,10 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         return self._best
 
     def keep(self, model: keras.Model, found: dict[str, float]) -> None:
-        """Note an epoch's results, and the weights if they are the best so far."""
-        self.history.append(found)
-        self._bad += 1
-        if found["val_loss"] < self._lowest:
-            self._lowest, self._bad, self._best = found["val_loss"], 0, model.get_weights()
+        """Note an epoch's `loss` and `accuracy`, check the model, and keep its weights if it is the best so far."""
+        self.history.append(found | self._check())
+        if (loss := self.history[-1]["val_loss"]) < self._lowest:
+            self._lowest, self._best = loss, model.get_weights()
 
     def begin(self, epochs: int, steps: int) -> None:
         """Fine-tuning starts: so many epochs of so many steps."""
@@ -63,12 +63,15 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Keras: an epoch is done."""
-        self.keep(self.model, {"loss": float(logs["nll"]), "accuracy": float(logs["accuracy"]),
-                               "val_loss": float(logs["val_nll"]), "val_accuracy": float(logs["val_accuracy"])})
+        self.keep(self.model, {key: float(logs[key]) for key in ("loss", "accuracy")})
         left = (time.monotonic() - self._started) / (epoch + 1) * (self._epochs - epoch - 1)
         if self._live:
             print("\r\033[K", end="", file=sys.stderr)
         self._say(f"fine-tuning {epoch + 1}/{self._epochs}: {describe(self.history[-1])}; about {_minutes(left)} left")
+        # The head alone may be better at first, so patience looks at the fine-tuned epochs only.
+        self._bad += 1
+        if self.history[-1]["val_loss"] < self._lowest_tuned:
+            self._lowest_tuned, self._bad = self.history[-1]["val_loss"], 0
         if self._bad >= self._patience:
             self._say(f"no better for {self._patience} epochs, stopped")
             self.model.stop_training = True
@@ -76,7 +79,7 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
 
 def describe(found: dict[str, float]) -> str:
     """An epoch's results in words."""
-    return (f"{found['accuracy']:.1%} right in training (augmented), {found['val_accuracy']:.1%} in validation "
+    return (f"{found['accuracy']:.1%} right in training, {found['val_accuracy']:.1%} in validation "
             f"(day and grey), loss {found['val_loss']:.3f}")
 
 
