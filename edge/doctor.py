@@ -86,7 +86,8 @@ def check_model(settings: Settings) -> str:
     for _ in range(runs):
         classifier.classify(picture)
     each = (time.perf_counter() - started) / runs * 1000
-    return f"{classifier.bundle.title}, {len(classifier.labels)} classes, hashes and golden outputs fit, {each:.0f} ms a look"
+    title, classes = classifier.bundle.title, len(classifier.labels)
+    return f"{title}, {classes} classes, hashes and golden outputs fit, {each:.0f} ms a look"
 
 
 def check_camera(settings: Settings) -> str:

@@ -23,6 +23,10 @@ def _data_folder() -> Path:
     return Path(state) if state else Path.home() / ".local/share/edge-watch"
 
 
+def _computer() -> str:
+    return socket.gethostname()
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All settings of `edge-watch`; each is a key of the settings file and an option of the command line.
@@ -49,7 +53,7 @@ class Settings:
     broker: str = "mqtt://localhost:1883"
     credentials: Path | None = None
     prefix: str = "edge-watch"
-    deployment: str = field(default_factory=lambda: socket.gethostname())
+    deployment: str = field(default_factory=_computer)
     latitude: float | None = None
     longitude: float | None = None
     data: Path = field(default_factory=_data_folder)

@@ -46,8 +46,8 @@ class PiCamera:
                 return image if conversion is None else cv2.cvtColor(image, conversion)  # type: ignore[no-any-return]
             except (TimeoutError, RuntimeError) as error:
                 raise CameraError(
-                    f"picamera: expected a frame within {STALL.total_seconds():.0f} s, found {str(error) or 'none'}; check "
-                    "the ribbon cable and see `edge-doctor`"
+                    f"picamera: expected a frame within {STALL.total_seconds():.0f} s, found {str(error) or 'none'}; "
+                    "check the ribbon cable and see `edge-doctor`"
                 ) from error
 
         self._newest = Newest(read, camera.close)

@@ -13,10 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.cameras import Pace
-from edge.cameras import demo_forest as forest
-from edge.cameras import demo_shape as shape
-from edge.cameras import demo_tiger as tiger
-from edge.cameras.demo_gait import STRIDE
+from edge.cameras.demo import forest, shape, tiger
+from edge.cameras.demo.gait import STRIDE
 from edge.types import BBox, Frame
 
 FRAMES_PER_SECOND = 5

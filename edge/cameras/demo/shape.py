@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.cameras.demo_brush import Field
+from edge.cameras.demo.brush import Field
 
 SCALE = 250.0
 """Pixels to a shoulder height, the unit of every length here; x points ahead, y up from the ground, z to the viewer."""

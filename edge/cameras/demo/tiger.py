@@ -9,10 +9,10 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from edge.cameras.demo_brush import Field, bars, fur, noise, ragged, smooth, spindle
-from edge.cameras.demo_gait import fore_joints, hind_joints, step
-from edge.cameras.demo_head import CREAM, GOLD, INK, RUST, add_head, whiskers
-from edge.cameras.demo_shape import LEFT, SCALE, SIZE, TOP, Canvas, curve, grid, limb
+from edge.cameras.demo.brush import Field, bars, fur, noise, ragged, smooth, spindle
+from edge.cameras.demo.gait import fore_joints, hind_joints, step
+from edge.cameras.demo.head import CREAM, GOLD, INK, RUST, add_head, whiskers
+from edge.cameras.demo.shape import LEFT, SCALE, SIZE, TOP, Canvas, curve, grid, limb
 
 _FUZZ = 0.0018
 

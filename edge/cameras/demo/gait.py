@@ -6,7 +6,7 @@ import math
 
 Point = tuple[float, float]
 Joint = tuple[float, float, float]
-"""x and y in shoulder heights, as in demo_shape, and the leg's thickness there."""
+"""x and y in shoulder heights, as in shape.py, and the leg's thickness there."""
 
 STRIDE = 0.78
 """How far one cycle of the walk carries the body."""

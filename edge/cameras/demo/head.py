@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.cameras.demo_brush import Field, fur, noise, ragged, smooth, spindle
-from edge.cameras.demo_shape import LEFT, SCALE, TOP, Canvas, ball, grid
+from edge.cameras.demo.brush import Field, fur, noise, ragged, smooth, spindle
+from edge.cameras.demo.shape import LEFT, SCALE, TOP, Canvas, ball, grid
 
 INK = np.array([0.055, 0.065, 0.085], np.float32)
 CREAM = np.array([0.72, 0.85, 0.93], np.float32)

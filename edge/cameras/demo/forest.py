@@ -11,7 +11,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from edge.cameras.demo_brush import Field, noise, smooth
+from edge.cameras.demo.brush import Field, noise, smooth
 
 Image = NDArray[np.uint8]
 Tone = NDArray[np.float32]
