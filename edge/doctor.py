@@ -75,13 +75,13 @@ def check_runtime(settings: Settings) -> str:
 
 def check_model(settings: Settings) -> str:
     """Every hash of the bundle fits, and the golden pictures give the golden outputs here."""
+    import numpy as np
+
     from models.bundle import ModelBundle
     from models.classifier import Classifier
 
     classifier = Classifier(ModelBundle.open(settings.model), settings.threads)
     started, runs = time.perf_counter(), 10
-    import numpy as np
-
     picture = np.zeros((720, 1280, 3), np.uint8)
     for _ in range(runs):
         classifier.classify(picture)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import re
+import shlex
 import shutil
 import sys
 import tempfile
@@ -45,7 +46,9 @@ test) and {walkers} squares of pedestrians, seen from above in one black-and-whi
 whose first half is train, then val, then test, with a second between them. {pasted} more in train are pedestrians of
 that first half, pasted onto animal-free places, so that a bright floor does not become the sign of a person. Of the
 test pictures of people {real} are photos; the others are from that clip, in the same place and partly of the same
-people as in train: take the recall of `person` as an upper bound. Photos of people at night were not to be had."""
+people as in train: take the recall of `person` as an upper bound. Photos of people at night were not to be had.
+
+Gathered by `{command}`."""
 
 
 @dataclass(slots=True)
@@ -90,7 +93,7 @@ def _main(argv: Sequence[str]) -> int:
     out.parent.mkdir(parents=True, exist_ok=True)
     working = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        gather(data, working)
+        gather(data, working, shlex.join(["python", "-m", "recipes.wildlife", *argv]))
         working.chmod(0o755)
         working.rename(out)
     finally:
@@ -99,7 +102,7 @@ def _main(argv: Sequence[str]) -> int:
     return 0
 
 
-def gather(data: Path, folder: Path) -> None:
+def gather(data: Path, folder: Path, command: str) -> None:
     """Fill `folder` with train, val and test folders, `manifest.csv`, `exclude.txt` and `ABOUT.md`."""
     found = Gathered(folder)
     trap = {row["path"]: row for row in _rows(data / "cameratrap/manifest.csv")}
@@ -118,7 +121,8 @@ def gather(data: Path, folder: Path) -> None:
         writer.writeheader()
         writer.writerows(found.rows)
     (folder / "exclude.txt").write_text("".join(f"{path}\n" for path in sorted(found.exclude)), encoding="utf-8")
-    (folder / "ABOUT.md").write_text(ABOUT.format(**counts, seconds=len(clip) / 25), encoding="utf-8")
+    (folder / "ABOUT.md").write_text(ABOUT.format(**counts, seconds=len(clip) / 25, command=command),
+                                     encoding="utf-8")
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -21,7 +21,8 @@ def written(folder: Path, text: str) -> Path:
 def test_file_sets_and_the_command_line_goes_over_it(tmp_path: Path) -> None:
     file = written(
         tmp_path,
-        'species = ["tiger", "leopard"]\nbroker = "mqtts://example.org"\nevent_gap = 15\nlatitude = 1.5\nlongitude = -2\n',
+        'species = ["tiger", "leopard"]\nbroker = "mqtts://example.org"\n'
+        "event_gap = 15\nlatitude = 1.5\nlongitude = -2\n",
     )
     found = read_settings(file, {"event_gap": 20.0, "deployment": "oak", "source": None})
     assert found.species == ("tiger", "leopard")

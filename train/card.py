@@ -8,6 +8,7 @@ import numpy as np
 
 from models.labels import LabelMap
 from models.manifest import Manifest
+from train.data import SPLITS
 from train.report import Counts
 
 USE = """Names what a fixed camera sees: the animal (or person, or nothing) in a crop around something that moved, by
@@ -54,7 +55,7 @@ def card(
 
 def _data(manifest: Manifest, licences: dict[str, int], notes: Sequence[str], about: str) -> str:
     origin = manifest.provenance
-    counts = ", ".join(f"{count} {split}" for split, count in origin.photos.items())
+    counts = ", ".join(f"{origin.photos[split]} {split}" for split in SPLITS)
     parts = [about.strip()] if about else []
     parts.append(f"`{origin.data}`: {counts} photos. Left out: {origin.left_out} that could not be read, "
                  f"{origin.excluded} excluded by a list.")
@@ -83,6 +84,12 @@ def _results(manifest: Manifest, labels: LabelMap) -> str:
         found = manifest.metrics[key]
         lines += ["", f"{name}: accuracy {found.accuracy:.1%}, macro-F1 {found.macro_f1:.1%}, among the first three "
                   f"{found.top3:.1%}, expected calibration error {found.calibration_error:.1%}."]
+    for label in labels:
+        if label.observation_type == "human":
+            day, night = (manifest.metrics[key].per_class[label.name] for key in ("day", "night"))
+            lines += ["", f"People (`{label.name}`): {day.recall:.1%} of {day.n} test pictures recognised by day, "
+                      f"{night.recall:.1%} in grey; {day.precision:.1%} and {night.precision:.1%} of what is called "
+                      f"{label.name} is one."]
     weak = [f"{name} ({lighting}: {point.precision:.0%})" for name, points in manifest.operating_points.items()
             for lighting, point in points.items() if point.precision < 0.95]
     if weak:

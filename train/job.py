@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -95,7 +94,7 @@ def _write(
         notes.append(f"the training was interrupted after {len(trained.history)} epochs")
     provenance = Provenance(
         command=job.command, created=package.now(), versions=package.versions(), data=str(data.root),
-        photos=dict(Counter(str(photo.split) for photo in data.photos)), backbone=recipe.backbone,
+        photos={split: len(rows) for split, rows in sides.items()}, backbone=recipe.backbone,
         weights=recipe.weights, seed=recipe.seed, left_out=len(pictures.broken), excluded=data.excluded,
         settings=asdict(recipe),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,22 @@ def augmented(recipe: Recipe, examples: Examples) -> Any:
 
     The pictures are (size, size, 3) float32, 0-255. The recipe's seed decides them all.
     """
+    rows = tf.data.Dataset.from_tensor_slices((examples.train, examples.truth[examples.train]))
+    rows = rows.shuffle(len(examples.train), seed=recipe.seed, reshuffle_each_iteration=True)
+    return _augment(rows, recipe, examples, anew=True)
+
+
+def hard_views(recipe: Recipe, examples: Examples, folder: Path) -> NDArray[np.uint8]:
+    """One augmented view of every validation photo, always the same: (validation photos, size, size, 3) uint8 RGB."""
+    shape = (len(examples.val), *examples.pixels.shape[1:])
+    views = np.memmap(folder / "views", np.uint8, "w+", shape=shape)
+    rows = tf.data.Dataset.from_tensor_slices((examples.val, examples.truth[examples.val]))
+    for index, (image, _) in enumerate(_augment(rows, recipe, examples, anew=False)):
+        views[index] = image.numpy().astype(np.uint8)
+    return views
+
+
+def _augment(rows: Any, recipe: Recipe, examples: Examples, anew: bool) -> Any:
     shape = examples.pixels.shape[1:]
 
     def read(row: Array, die: Array) -> tuple[Array, Array]:
@@ -56,9 +73,7 @@ def augmented(recipe: Recipe, examples: Examples) -> Any:
         picture, background = tf.ensure_shape(picture, shape), tf.ensure_shape(background, shape)
         return augment(picture, background, seed, recipe.infrared), label
 
-    rows = tf.data.Dataset.from_tensor_slices((examples.train, examples.truth[examples.train]))
-    rows = rows.shuffle(len(examples.train), seed=recipe.seed, reshuffle_each_iteration=True)
-    seeds = tf.data.Dataset.random(seed=recipe.seed, rerandomize_each_iteration=True).batch(2, drop_remainder=True)
+    seeds = tf.data.Dataset.random(seed=recipe.seed, rerandomize_each_iteration=anew).batch(2, drop_remainder=True)
     return tf.data.Dataset.zip((rows, seeds)).map(
         lambda row, seed: one(row[0], row[1], seed), num_parallel_calls=os.cpu_count(), deterministic=True
     )

@@ -18,12 +18,14 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
     """Keeps the best weights, stops when nothing gets better, and shows one line with the time left.
 
     `history` has an entry for each epoch, the first of them for the trained head: `loss`, `accuracy`, and what `check`
-    finds: `val_loss` and `val_accuracy`.
+    finds: `val_loss` and `val_accuracy`. `first` and `tuned` are the weights of the head alone and the best fine-tuned.
     """
 
     def __init__(self, patience: int, check: Callable[[], dict[str, float]], say: Callable[[str], None]) -> None:
         super().__init__()
         self.history: list[dict[str, float]] = []
+        self.first: list[NDArray[Any]] = []
+        self.tuned: list[NDArray[Any]] | None = None
         self._best: list[NDArray[Any]] | None = None
         self._lowest = self._lowest_tuned = np.inf
         self._bad, self._patience, self._check, self._say = 0, patience, check, say
@@ -44,6 +46,14 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         self.history.append(found | self._check())
         if (loss := self.history[-1]["val_loss"]) < self._lowest:
             self._lowest, self._best = loss, model.get_weights()
+        self.first = self.first or model.get_weights()
+
+    def try_mix(self, model: keras.Model, share: float) -> None:
+        """Check weights of which a share are fine-tuned; keep them if they are the best so far."""
+        found = self._check()
+        self._say(f"{share:.0%} fine-tuned: {found['val_accuracy']:.1%} in validation, loss {found['val_loss']:.3f}")
+        if found["val_loss"] < self._lowest:
+            self._lowest, self._best = found["val_loss"], model.get_weights()
 
     def begin(self, epochs: int, steps: int) -> None:
         """Fine-tuning starts: so many epochs of so many steps."""
@@ -71,7 +81,7 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         # The head alone may be better at first, so patience looks at the fine-tuned epochs only.
         self._bad += 1
         if self.history[-1]["val_loss"] < self._lowest_tuned:
-            self._lowest_tuned, self._bad = self.history[-1]["val_loss"], 0
+            self._lowest_tuned, self._bad, self.tuned = self.history[-1]["val_loss"], 0, self.model.get_weights()
         if self._bad >= self._patience:
             self._say(f"no better for {self._patience} epochs, stopped")
             self.model.stop_training = True
@@ -79,8 +89,8 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
 
 def describe(found: dict[str, float]) -> str:
     """An epoch's results in words."""
-    return (f"{found['accuracy']:.1%} right in training, {found['val_accuracy']:.1%} in validation "
-            f"(day and grey), loss {found['val_loss']:.3f}")
+    return (f"{found['accuracy']:.1%} right in training, {found['val_accuracy']:.1%} in validation, "
+            f"loss {found['val_loss']:.3f}")
 
 
 def _minutes(seconds: float) -> str:
