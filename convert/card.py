@@ -92,6 +92,13 @@ def _results(manifest: Manifest, labels: LabelMap) -> Iterator[str]:
         yield ""
         yield (f"{TITLES[lighting].capitalize()}: accuracy {found.accuracy:.1%}, macro-F1 {found.macro_f1:.1%}, among "
                f"the first three {found.top3:.1%}, expected calibration error {found.calibration_error:.1%}.")
+    for label in labels:
+        if label.observation_type == "human":
+            day, night = (manifest.metrics[lighting].per_class[label.name] for lighting in LIGHTINGS)
+            yield ""
+            yield (f"People (`{label.name}`): {day.recall:.1%} of {day.n} test pictures recognised by day, "
+                   f"{night.recall:.1%} in grey; {day.precision:.1%} and {night.precision:.1%} of what is called "
+                   f"{label.name} is one.")
     weak = [f"{name} ({lighting}: {point.precision:.0%})" for name, points in manifest.operating_points.items()
             for lighting, point in points.items() if point.precision < 0.95]
     if weak:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import logging
 import shutil
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,13 +31,17 @@ from edge.watch import watch
 from models import __version__
 from models.bundle import ModelBundle
 from models.classifier import Classifier
+from models.errors import UsageError
 
 if TYPE_CHECKING:
     from edge.publisher import Publisher
 
 log = logging.getLogger("edge-watch")
 
-HEALTH_EVERY_S = 60.0
+LOCK_NAME = "edge-watch.lock"
+HEALTH_EVERY_S, STORE_AGAIN_S = 60.0, 10.0
+MOST_UNSTORED = 20
+"""Alerts with their pictures that wait in memory while nothing can be stored; beyond that the oldest is lost."""
 
 
 def run_daemon(settings: Settings, debug: bool = False) -> int:
@@ -54,7 +61,7 @@ def run_daemon(settings: Settings, debug: bool = False) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with Outbox(settings.data / FILE_NAME) as outbox:
+    with alone_in(settings.data), Outbox(settings.data / FILE_NAME) as outbox:
         _say_what_is_watched(settings, camera, classifier)
         daemon = Daemon(settings, camera, classifier, outbox, topics, broker)
         try:
@@ -64,14 +71,41 @@ def run_daemon(settings: Settings, debug: bool = False) -> int:
     return 0
 
 
+@contextlib.contextmanager
+def alone_in(data: Path) -> Iterator[None]:
+    """Hold the lock of a data folder: two daemons in one would deliver each other's alerts, under one client id.
+
+    Raises:
+        UsageError: another edge-watch holds it.
+        OutboxError: the folder cannot be written.
+    """
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        lock = (data / LOCK_NAME).open("w")
+    except OSError as error:
+        raise OutboxError(f"cannot write to {data}: {error}; expected a folder that can be written to") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"{data}: expected a data folder of its own, found another edge-watch using it; end that one, or give "
+                "--data and --deployment"
+            ) from error
+        yield
+
+
 def known_species(settings: Settings, classifier: Classifier) -> Settings:
     """The settings with the species as the model names them.
 
     Raises:
         UnknownSpeciesError: the message lists near matches.
     """
-    names = tuple(classifier.labels[classifier.labels.find(name)].name for name in settings.species)
-    return dataclasses.replace(settings, species=names)
+    labels = [classifier.labels[classifier.labels.find(name)] for name in settings.species]
+    for label in labels:
+        if label.observation_type == "blank":
+            raise UsageError(f"--species: expected an animal, found {label.name}, the class of pictures without one")
+    return dataclasses.replace(settings, species=tuple(label.name for label in labels))
 
 
 def _say_what_is_watched(settings: Settings, camera: Camera, classifier: Classifier) -> None:
@@ -101,9 +135,10 @@ class Daemon:
             broker,
         )
         self._classifier = TimedClassifier(classifier)
-        self._started = self._health_due = time.monotonic()
+        self._started = self._health_due = self._store_due = time.monotonic()
         self._frames = 0
         self._publisher: Publisher | None = None
+        self._unstored: deque[Alert] = deque(maxlen=MOST_UNSTORED)
 
     def run(self, stop: threading.Event) -> None:
         """Run the chain until the camera ends."""
@@ -113,9 +148,14 @@ class Daemon:
 
     def close(self) -> None:
         """Deliver what can be delivered in a few seconds; the rest stays in the outbox."""
+        self._store()
+        waiting = self._depth()
+        if self._publisher is None and waiting:
+            # The camera gave no frame, but what was stored before can still be told.
+            self._publisher = self._connect()
         if self._publisher is not None:
             self._publisher.stop()
-        waiting = self._outbox.depth()
+            waiting = self._depth()
         log.info(
             "ended after %d frames, %d skipped%s",
             self._frames,
@@ -130,7 +170,8 @@ class Daemon:
         """
         if not self._camera.live:
             return [], {}
-        resumed = self._outbox.recent_sightings(self._camera.name, datetime.now(UTC) - self._settings.event_gap)
+        now = datetime.now(UTC)
+        resumed = self._outbox.open_sightings(self._camera.name, now - self._settings.event_gap, now)
         told = {name: self._outbox.last_alert(name, self._camera.name) for name in self._settings.species}
         return resumed, {name: time for name, time in told.items() if time is not None}
 
@@ -141,9 +182,11 @@ class Daemon:
             # After the first frame: whatever connecting costs, the first look did not wait for it.
             if self._publisher is None:
                 self._publisher = self._connect()
+            if self._unstored and time.monotonic() >= self._store_due:
+                self._store()
             if self._publisher.connected and time.monotonic() >= self._health_due:
                 self._health_due = time.monotonic() + HEALTH_EVERY_S
-                self._publisher.health(self._health(self._publisher))
+                self._tell_health(self._publisher)
 
     def _connect(self) -> Publisher:
         from edge.publisher import Publisher
@@ -155,46 +198,67 @@ class Daemon:
         return publisher
 
     def _record(self, sightings: Iterable[Sighting]) -> Iterator[Sighting]:
-        """Store each change of a visit and tell of it on `events`, then pass it on."""
+        """Pass sightings on, then store each change of a visit and tell of it on `events`."""
         for sighting in sightings:
             if sighting.type == "new":
-                log.info(
-                    "%s %s, %.0f %% sure",
-                    f"{sighting.event_start:%H:%M:%S}",
-                    sighting.species,
-                    100 * sighting.probability,
-                )
+                begun = f"{sighting.event_start:%H:%M:%S}"
+                log.info("%s %s, %.0f %% sure", begun, sighting.species, 100 * sighting.probability)
+            # The alert first: were the visit stored alone when the power fails, it would go on after the restart as one
+            # that is not new, and never be told.
+            yield sighting
             try:
                 self._outbox.save_sighting(sighting)
             except OutboxError as error:
                 log.error("%s; watching goes on", error)
             if self._publisher is not None:
                 self._publisher.event(sighting)
-            yield sighting
 
     def _tell(self, alert: Alert) -> None:
         """Store an alert before anything is sent; the publisher wakes by itself."""
-        try:
-            new = self._outbox.put_alert(alert, alert_messages(alert, self._settings.prefix))
-        except OutboxError as error:
-            log.error("%s; this alert cannot be kept: %s; watching goes on", error, alert.sighting.id)
-            return
-        log.info("alert: %s %s", alert.sighting.species, alert.sighting.id if new else "was told before, not again")
+        self._unstored.append(alert)
+        self._store()
 
-    def _health(self, publisher: Publisher) -> Health:
-        counts = self._outbox.counts()
-        return Health(
-            uptime_s=round(time.monotonic() - self._started, 1),
-            frames=self._frames,
-            skipped=self._camera.skipped,
-            inference_ms=self._classifier.mean_ms,
-            temperature_c=_temperature(),
-            disk_free_mb=round(shutil.disk_usage(self._settings.data).free / 1e6, 1),
-            outbox_depth=counts.depth,
-            dropped=counts.dropped,
-            refused=counts.refused,
-            unheard=publisher.unheard,
-            next_contact_by=time.time() + 3 * HEALTH_EVERY_S,
+    def _store(self) -> None:
+        """Store what waits to be stored; what cannot be (a full disk) waits in memory and is tried again."""
+        self._store_due = time.monotonic() + STORE_AGAIN_S
+        while self._unstored:
+            alert = self._unstored[0]
+            try:
+                new = self._outbox.put_alert(alert, alert_messages(alert, self._settings.prefix))
+            except OutboxError as error:
+                log.error("%s; %d alerts wait in memory, watching goes on", error, len(self._unstored))
+                return
+            self._unstored.popleft()
+            said = alert.sighting.id if new else "was told before, not again"
+            log.info("alert: %s %s", alert.sighting.species, said)
+
+    def _depth(self) -> int:
+        try:
+            return self._outbox.depth()
+        except OutboxError as error:
+            log.error("%s", error)
+            return 0
+
+    def _tell_health(self, publisher: Publisher) -> None:
+        try:
+            counts, free = self._outbox.counts(), shutil.disk_usage(self._settings.data).free
+        except OSError as error:  # an OutboxError is one
+            log.error("no health can be told: %s; watching goes on", error)
+            return
+        publisher.health(
+            Health(
+                uptime_s=round(time.monotonic() - self._started, 1),
+                frames=self._frames,
+                skipped=self._camera.skipped,
+                inference_ms=self._classifier.mean_ms,
+                temperature_c=_temperature(),
+                disk_free_mb=round(free / 1e6, 1),
+                outbox_depth=counts.depth + len(self._unstored),
+                dropped=counts.dropped,
+                refused=counts.refused,
+                unheard=publisher.unheard,
+                next_contact_by=time.time() + 3 * HEALTH_EVERY_S,
+            )
         )
 
 

@@ -11,33 +11,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
+from edge.settings import Settings, add_options, read_settings
 from models import __version__
 from models.errors import EdgeWatchError, run
 
-if TYPE_CHECKING:
-    from edge.settings import Settings
-
 PROGRAM = "edge-doctor"
-Check = Callable[["Settings"], str]
+Check = Callable[[Settings], str]
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line: the options of `edge-watch` that say what it will use."""
+    """The command line: the options of `edge-watch`."""
     made = argparse.ArgumentParser(PROGRAM, description="Check that this device is ready to watch.")
-    add = made.add_argument
-    add("--source", metavar="SOURCE", help="as for edge-watch")
-    add("--model", metavar="BUNDLE", type=Path, help="as for edge-watch")
-    add("--broker", metavar="URL", help="as for edge-watch")
-    add("--credentials", metavar="FILE", type=Path, help="as for edge-watch")
-    add("--prefix", metavar="TOPIC", help="as for edge-watch")
-    add("--deployment", metavar="NAME", help="as for edge-watch")
-    add("--data", metavar="DIR", type=Path, help="as for edge-watch")
-    add("--settings", metavar="FILE", type=Path, help="as for edge-watch")
-    add("--debug", action="store_true", help="show tracebacks")
-    add("--version", action="version", version=f"%(prog)s {__version__}")
+    add_options(made)
+    made.add_argument("--debug", action="store_true", help="show tracebacks")
+    made.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     return made
 
 
@@ -49,8 +37,6 @@ def doctor_main(argv: Sequence[str]) -> int:
     """
     options = vars(parser().parse_args(argv))
     debug, file = options.pop("debug"), options.pop("settings")
-    from edge.settings import read_settings
-
     settings = read_settings(file, options)
     failed = 0
     for name, check in CHECKS:
@@ -74,13 +60,15 @@ def check_runtime(settings: Settings) -> str:
 
 
 def check_model(settings: Settings) -> str:
-    """Every hash of the bundle fits, and the golden pictures give the golden outputs here."""
+    """Every hash of the bundle fits, the golden pictures give the golden outputs here, and it knows the species."""
     import numpy as np
 
+    from edge.daemon import known_species
     from models.bundle import ModelBundle
     from models.classifier import Classifier
 
     classifier = Classifier(ModelBundle.open(settings.model), settings.threads)
+    known_species(settings, classifier)
     started, runs = time.perf_counter(), 10
     picture = np.zeros((720, 1280, 3), np.uint8)
     for _ in range(runs):

@@ -6,7 +6,7 @@ import struct
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from models.errors import ImageError
 
@@ -23,7 +23,8 @@ _ASCII, _LONG, _UNDEFINED = 2, 4, 7
 class Exif:
     """What a picture says about itself; None for what it does not say.
 
-    `id`: the alert's UUID in its usual 36 characters. `taken`: timezone-aware (UTC if the picture names no offset).
+    `id`: the alert's UUID in its usual 36 characters. `taken`: timezone-aware if the picture names an offset; else as
+    the camera's clock showed it.
     """
 
     id: str | None
@@ -164,5 +165,5 @@ def _taken(fields: dict[int, str]) -> datetime | None:
     try:
         zone = datetime.strptime(fields.get(_OFFSET_TIME_ORIGINAL, ""), "%z").tzinfo
     except ValueError:
-        zone = UTC
+        return moment
     return moment.replace(tzinfo=zone)

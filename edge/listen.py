@@ -122,7 +122,9 @@ def _read_alert(payload: bytes) -> _Told:
         species, deployment = str(alert["species"]), str(alert["deployment"])
         start, probability = datetime.fromisoformat(alert["event_start"]), float(alert["probability"])
         wants_picture = alert["image_topic"] is not None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if not 0 <= probability <= 1:
+            raise _MalformedError(f"an alert with the probability {probability:g}")
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _MalformedError(f"not an alert: {type(error).__name__}: {error}") from error
     # Both go into file names and onto a terminal, and came from somewhere else.
     safe = re.sub("[^a-z0-9_]+", "-", species.lower()).strip("-")[:40] or "species"

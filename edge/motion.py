@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import cv2
 import numpy as np
@@ -15,6 +15,9 @@ from models.preprocess import is_infrared
 
 ROWS = 180
 """Motion is looked for in a picture of about this many rows."""
+BURST = 5
+"""Triggers that pass before `camera_delay` begins, as a trail camera takes a few photos at a time: one look is no
+sighting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +46,17 @@ def triggers(
     Args:
         frames: of one camera, in order. A still is a trigger as a whole.
         settings: what counts as motion.
-        camera_delay: how long after a trigger further motion is ignored (Camtrap DP `cameraDelay`).
+        camera_delay: how long after a burst of triggers further motion is ignored (Camtrap DP `cameraDelay`).
     """
-    background, quiet_until, size = _background(settings), None, None
+    background, quiet_until, size, burst = _background(settings), None, None, 0
     for frame in frames:
         lighting: Lighting = "night" if is_infrared(frame.image) else "day"
         if frame.still:
             yield Trigger(frame, (WHOLE,), lighting)
             continue
+        # A clock that was set back must not make the trap deaf until the old time is reached again.
+        if quiet_until is not None and quiet_until - frame.timestamp > max(settings.settle, camera_delay):
+            quiet_until = frame.timestamp
         if quiet_until is None or frame.image.shape != size:
             background, size = _background(settings), frame.image.shape
             quiet_until = frame.timestamp + settings.settle
@@ -59,14 +65,11 @@ def triggers(
             background = _background(settings)
             background.apply(_luma(frame.image))
             quiet_until = frame.timestamp + settings.settle
-        regions = _regions(mask, settings.least_area) if _awake(frame.timestamp, quiet_until) else ()
-        if regions and camera_delay:
-            quiet_until = frame.timestamp + camera_delay
+        regions = _regions(mask, settings.least_area) if frame.timestamp >= quiet_until else ()
+        burst += bool(regions)
+        if camera_delay and burst == BURST:
+            quiet_until, burst = frame.timestamp + camera_delay, 0
         yield Trigger(frame, regions, lighting)
-
-
-def _awake(now: datetime, quiet_until: datetime) -> bool:
-    return now >= quiet_until
 
 
 def _background(settings: MotionSettings) -> cv2.BackgroundSubtractorMOG2:

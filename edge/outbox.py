@@ -38,18 +38,20 @@ _MIGRATIONS = (
         scientific_name TEXT NOT NULL, observation_type TEXT NOT NULL, probability REAL NOT NULL,
         event_start TEXT NOT NULL, last_seen TEXT NOT NULL, event_end TEXT, lighting TEXT NOT NULL,
         frames INTEGER NOT NULL, x REAL NOT NULL, y REAL NOT NULL, width REAL NOT NULL, height REAL NOT NULL,
-        source TEXT NOT NULL, replay INTEGER NOT NULL, last_seen_unix REAL NOT NULL);
+        frame_width INTEGER NOT NULL, frame_height INTEGER NOT NULL, source TEXT NOT NULL, replay INTEGER NOT NULL,
+        pictured INTEGER NOT NULL, last_seen_unix REAL NOT NULL);
     CREATE INDEX sightings_by_time ON sightings (last_seen_unix);
     CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
     """,
 )
 _PLAIN = (
     *("id", "type", "species", "scientific_name", "observation_type", "probability"),
-    *("lighting", "frames", "source", "replay"),
+    *("lighting", "frames", "source", "replay", "pictured"),
 )
 _TIMES = ("event_start", "last_seen", "event_end")
 _BOX = ("x", "y", "width", "height")
-_COLUMNS = (*_PLAIN, *_TIMES, *_BOX)
+_SIZE = ("frame_width", "frame_height")
+_COLUMNS = (*_PLAIN, *_TIMES, *_BOX, *_SIZE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +141,16 @@ class Outbox(Database):
 
     # What the daemon asks after a restart.
 
-    def recent_sightings(self, source: str | None, since: datetime) -> list[Sighting]:
-        """Visits last seen at or after `since`, oldest first, without pictures; of all sources if `source` is None."""
+    def open_sightings(self, source: str, since: datetime, now: datetime) -> list[Sighting]:
+        """Visits at one source never ended, or last seen from `since` to `now`; oldest first, without pictures.
+
+        A visit of the future was stored under a clock that ran ahead: it is ended, but cannot go on.
+        """
         rows = self.run(
             lambda db: db.execute(
-                f"SELECT {', '.join(_COLUMNS)} FROM sightings WHERE last_seen_unix >= ? AND (? IS NULL OR source = ?)"
-                " ORDER BY last_seen_unix, row",
-                (since.timestamp(), source, source),
+                f"SELECT {', '.join(_COLUMNS)} FROM sightings WHERE source = ?"
+                " AND (type != 'end' OR last_seen_unix BETWEEN ? AND ?) ORDER BY last_seen_unix, row",
+                (source, since.timestamp(), now.timestamp()),
             ).fetchall()
         )
         return [_sighting(row) for row in rows]
@@ -274,6 +279,7 @@ def _store_sighting(db: sqlite3.Connection, sighting: Sighting) -> None:
         **{name: getattr(sighting, name) for name in _PLAIN},
         **{name: moment.isoformat() if (moment := getattr(sighting, name)) else None for name in _TIMES},
         **dict(zip(_BOX, sighting.box.as_tuple(), strict=True)),
+        **dict(zip(_SIZE, sighting.frame_size, strict=True)),
         "last_seen_unix": sighting.last_seen.timestamp(),
     }
     updates = ", ".join(f"{column} = excluded.{column}" for column in row if column != "id")
@@ -289,4 +295,7 @@ def _sighting(row: Sequence[Any]) -> Sighting:
     for name in _TIMES:
         values[name] = datetime.fromisoformat(values[name]) if values[name] else None
     box = BBox(*(values.pop(name) for name in _BOX))
-    return Sighting(**{**values, "replay": bool(values["replay"])}, box=box)
+    width, height = (values.pop(name) for name in _SIZE)
+    for name in ("replay", "pictured"):
+        values[name] = bool(values[name])
+    return Sighting(**values, box=box, frame_size=(width, height))

@@ -81,9 +81,9 @@ class FrigateObject(TypedDict):
     false_positive: bool
     start_time: float
     end_time: float | None
-    box: list[int] | None
-    area: int | None
-    ratio: float | None
+    box: list[int]
+    area: int
+    ratio: float
     current_zones: list[str]
     entered_zones: list[str]
     has_snapshot: bool
@@ -231,23 +231,20 @@ def frigate_object(sighting: Sighting, camera: str) -> FrigateObject:
         "start_time": sighting.event_start.timestamp(),
         "end_time": sighting.event_end.timestamp() if sighting.event_end else None,
         "box": box,
-        "area": (box[2] - box[0]) * (box[3] - box[1]) if box else None,
-        "ratio": round((box[2] - box[0]) / (box[3] - box[1]), 2) if box and box[3] > box[1] else None,
+        "area": (box[2] - box[0]) * (box[3] - box[1]),
+        "ratio": round((box[2] - box[0]) / max(1, box[3] - box[1]), 2),
         "current_zones": [],
         "entered_zones": [],
-        "has_snapshot": sighting.image is not None,
+        "has_snapshot": sighting.pictured,
         "has_clip": False,
         "active": not over,
         "stationary": False,
     }
 
 
-def _pixels(sighting: Sighting) -> list[int] | None:
-    # Frigate counts in pixels, which only the picture knows.
-    size = exif.size(sighting.image) if sighting.image else None
-    if size is None:
-        return None
-    (width, height), box = size, sighting.box
+def _pixels(sighting: Sighting) -> list[int]:
+    """[left, top, right, bottom]: Frigate counts in pixels."""
+    (width, height), box = sighting.frame_size, sighting.box
     return [
         round(box.x * width),
         round(box.y * height),

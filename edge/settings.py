@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import difflib
 import os
@@ -64,9 +65,6 @@ class Settings:
     pace: Literal["full", "real"] = "full"
 
     def __post_init__(self) -> None:
-        for name in ("event_gap", "alert_interval", "camera_delay"):
-            if getattr(self, name) < timedelta(0):
-                raise UsageError(f"{name}: expected 0 seconds or more, found {getattr(self, name).total_seconds():g}")
         if (self.latitude is None) != (self.longitude is None):
             raise UsageError("expected latitude and longitude, found one of them; give both or neither")
         for name, most in (("latitude", 90), ("longitude", 180)):
@@ -111,6 +109,7 @@ def _read_toml(file: Path) -> dict[str, Any]:
 _TEXTS = ("source", "broker", "prefix", "deployment", "pace")
 _PATHS = ("model", "credentials", "data")
 _SECONDS = ("event_gap", "alert_interval", "camera_delay")
+_MOST_SECONDS = 366 * 24 * 3600
 
 
 def _convert(name: str, value: Any) -> Any:
@@ -129,7 +128,55 @@ def _convert(name: str, value: Any) -> Any:
     elif name in _PATHS and isinstance(value, (str, Path)):
         return Path(value).expanduser()
     elif name in _SECONDS and number:
+        if not 0 <= value <= _MOST_SECONDS:
+            raise UsageError(f"{name}: expected 0 to {_MOST_SECONDS} seconds, found {value:g}")
         return timedelta(seconds=value)
-    elif (name == "threads" and number and value == int(value)) or (name in ("latitude", "longitude") and number):
+    elif (name == "threads" and isinstance(value, int) and number) or (name in ("latitude", "longitude") and number):
         return value
     raise UsageError(f"{name}: found a value of the wrong kind: {value!r}; see `edge-watch --help`")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add every setting to a command's options, and `--settings`."""
+    add = parser.add_argument
+    add("--species", metavar="NAME[,NAME]", help="alert of these; every other species is recorded only")
+    add(
+        "--source",
+        metavar="SOURCE",
+        help="picamera, usb:N, demo, a video file or a folder of photos "
+        "(default: picamera if picamera2 is installed, else usb:0)",
+    )
+    add("--model", metavar="BUNDLE", type=Path, help="a converted model bundle (default: the published one)")
+    add("--broker", metavar="URL", help="mqtt://HOST:PORT or mqtts://HOST:PORT (default: mqtt://localhost:1883)")
+    add("--credentials", metavar="FILE", type=Path, help="file with a line `user` and a line `password` for the broker")
+    add("--prefix", metavar="TOPIC", help="what every topic begins with (default: edge-watch)")
+    add("--deployment", metavar="NAME", help="the trap's name (default: this computer's)")
+    add("--latitude", metavar="DEGREES", type=float, help="where the trap hangs; sent with alerts")
+    add("--longitude", metavar="DEGREES", type=float, help="where the trap hangs; sent with alerts")
+    add(
+        "--data",
+        metavar="DIR",
+        type=Path,
+        help="where events and unsent alerts are kept (default: $STATE_DIRECTORY, else ~/.local/share/edge-watch)",
+    )
+    add(
+        "--event-gap",
+        metavar="SECONDS",
+        type=float,
+        help="a visit is over after this long without the species (default: 60)",
+    )
+    add(
+        "--alert-interval",
+        metavar="SECONDS",
+        type=float,
+        help="at most one alert per species in this time (default: 600)",
+    )
+    add(
+        "--camera-delay",
+        metavar="SECONDS",
+        type=float,
+        help="after motion, ignore further motion this long (default: 0)",
+    )
+    add("--threads", metavar="N", type=int, help="threads of the model (default: 1)")
+    add("--pace", choices=("full", "real"), help="replay files at full speed or as recorded (default: full)")
+    add("--settings", metavar="FILE", type=Path, help="a TOML file with any of these; the command line goes over it")

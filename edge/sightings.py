@@ -68,6 +68,9 @@ class _Visit:
     sighting: Sighting
     told: datetime
 
+    def gap(self, now: datetime) -> timedelta:
+        return abs(now - self.sighting.last_seen)
+
 
 def sightings(
     named: Iterable[Named],
@@ -87,29 +90,38 @@ def sightings(
         settings: when looks become a sighting.
         resumed: visits of before a restart that may still go on: they keep their ids and are not `new` again.
     """
-    visits = {sighting.species: _Visit(sighting, sighting.last_seen) for sighting in resumed}
+    visits: dict[str, _Visit] = {}
+    for sighting in sorted(resumed, key=lambda sighting: sighting.last_seen):
+        if sighting.species in visits:
+            yield from _end(visits.pop(sighting.species))
+        visits[sighting.species] = _Visit(sighting, sighting.last_seen)
     tracks: list[_Track] = []
     for trigger, predictions in named:
         now = trigger.frame.timestamp
-        yield from _ended(visits, now - settings.event_gap)
+        # Either way: a clock that was set back must not keep visits open until the old time is reached again.
+        for name in [name for name, visit in visits.items() if visit.gap(now) > settings.event_gap]:
+            yield from _end(visits.pop(name))
         if trigger.frame.still:
             tracks = []
-        tracks = [track for track in tracks if now - track.last_seen <= settings.same_animal]
+        tracks = [track for track in tracks if abs(now - track.last_seen) <= settings.same_animal]
         for prediction in predictions:
             track = _follow(tracks, prediction, settings.looks)
             least = 1 if trigger.frame.still else settings.looks
             seen = _recognized(track, trigger.lighting, labels, operating_points, least)
             if seen is not None:
                 yield from _see(visits, labels, *seen, track, prediction, settings.update)
-    yield from _ended(visits, None)
+    for visit in visits.values():
+        yield from _end(visit)
 
 
 def _follow(tracks: list[_Track], prediction: Prediction, looks: int) -> _Track:
     """The track that a prediction belongs to by its place, with the prediction added; a new one where none fits."""
-    box = prediction.crop.box
-    track = max(tracks, key=lambda track: track.box.iou(box), default=None)
+    box, now = prediction.crop.box, prediction.crop.trigger.frame.timestamp
+    # One look per frame and animal: two crops of one frame that overlap are no second look.
+    waiting = [track for track in tracks if track.last_seen != now]
+    track = max(waiting, key=lambda track: track.box.iou(box), default=None)
     if track is None or track.box.iou(box) < SAME_PLACE:
-        track = _Track(deque(maxlen=looks), deque(maxlen=looks), box, prediction.crop.trigger.frame.timestamp)
+        track = _Track(deque(maxlen=looks), deque(maxlen=looks), box, now)
         tracks.append(track)
     track.add(prediction)
     return track
@@ -170,6 +182,8 @@ def _see(
 def _begin(label: Label, probability: float, track: _Track, prediction: Prediction) -> Sighting:
     trigger = prediction.crop.trigger
     start, source, index = track.firsts[0]
+    # A picture of a person is never stored.
+    image = None if label.observation_type == "human" else _jpeg(trigger.frame.image)
     return Sighting(
         type="new",
         id=_replay_id(source, index, label.name) if trigger.frame.replay else uuid7(),
@@ -183,20 +197,18 @@ def _begin(label: Label, probability: float, track: _Track, prediction: Predicti
         lighting=trigger.lighting,
         frames=len(track.looks),
         box=track.box,
+        frame_size=(trigger.frame.image.shape[1], trigger.frame.image.shape[0]),
         source=source,
         replay=trigger.frame.replay,
-        # A picture of a person is never stored.
-        image=None if label.observation_type == "human" else _jpeg(trigger.frame.image),
+        pictured=image is not None,
+        image=image,
     )
 
 
-def _ended(visits: dict[str, _Visit], before: datetime | None) -> Iterator[Sighting]:
-    """End the visits last seen before a time; all of them when it is None."""
-    for species in [name for name, visit in visits.items() if before is None or visit.sighting.last_seen < before]:
-        sighting = visits.pop(species).sighting
-        # One that had ended before a restart and did not go on has been told.
-        if sighting.event_end is None:
-            yield dataclasses.replace(sighting, type="end", event_end=sighting.last_seen, image=None)
+def _end(visit: _Visit) -> Iterator[Sighting]:
+    """End a visit; one that had ended before a restart and did not go on has been told."""
+    if visit.sighting.event_end is None:
+        yield dataclasses.replace(visit.sighting, type="end", event_end=visit.sighting.last_seen, image=None)
 
 
 def _jpeg(image: NDArray[np.uint8]) -> bytes:

@@ -58,9 +58,12 @@ def report(settings: Settings, truth: Path) -> int:
     Raises:
         UsageError: no target, a live source, or a truth file that does not fit.
     """
-    if not settings.species:
-        raise UsageError("--truth: expected --species, found none; name the targets to compare")
-    visits = read_visits(truth, Path(settings.source or "").stem)
+    if not settings.species or not settings.source:
+        raise UsageError("--truth: expected --species and --source, found one of them missing; name target and clip")
+    clip = Path(settings.source).stem
+    visits = read_visits(truth, clip)
+    if not visits:
+        print(f"{truth} names no visit in {clip}: every alert is false")
     classifier = Classifier(ModelBundle.open(settings.model), settings.threads)
     settings = known_species(settings, classifier)
     print(text(compare(settings, classifier, visits)))
@@ -76,7 +79,7 @@ def read_visits(truth: Path, clip: str) -> list[Visit]:
     try:
         with truth.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        return [
+        visits = [
             Visit(row["species"], float(row["start_s"]), float(row["end_s"])) for row in rows if row["clip"] == clip
         ]
     except OSError as error:
@@ -86,6 +89,7 @@ def read_visits(truth: Path, clip: str) -> list[Visit]:
             f"--truth {truth}: expected a CSV with the columns {', '.join(COLUMNS)} and times in seconds, "
             f"found a difference at {error}"
         ) from error
+    return visits
 
 
 def compare(settings: Settings, classifier: Classifier, visits: Iterable[Visit]) -> Comparison:

@@ -32,13 +32,6 @@ class BBox:
     def center(self) -> tuple[float, float]:
         return self.x + self.width / 2, self.y + self.height / 2
 
-    def union(self, other: BBox) -> BBox:
-        """The smallest box that holds both."""
-        x, y = min(self.x, other.x), min(self.y, other.y)
-        right = max(self.x + self.width, other.x + other.width)
-        bottom = max(self.y + self.height, other.y + other.height)
-        return BBox(x, y, right - x, bottom - y)
-
     def intersection(self, other: BBox) -> float:
         """The area that both cover."""
         width = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
@@ -115,7 +108,8 @@ class Sighting:
 
     `type` is `new` at the first confirmation, `update` while it goes on, `end` when it is over.
     `event_end` is null until then. `frames` counts the frames that support the species.
-    `box` belongs to the best frame, whose picture is `image` (JPEG) or None.
+    `box` belongs to the frame with the best look, of `frame_size` (width, height) pixels. `image` is the JPEG of the
+    first confirmation, present in `new` only; `pictured` tells later that there was one.
     """
 
     type: Literal["new", "update", "end"]
@@ -130,8 +124,10 @@ class Sighting:
     lighting: Lighting
     frames: int
     box: BBox
+    frame_size: tuple[int, int]
     source: str
     replay: bool
+    pictured: bool
     image: bytes | None = None
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from models.errors import BundleError, EdgeWatchError
 from models.labels import LabelMap
-from models.manifest import Manifest
+from models.manifest import LIGHTINGS, Manifest
 
 MANIFEST, LABELS, TFLITE, KERAS = "manifest.json", "labels.csv", "model.tflite", "model.keras"
 GOLDEN, CALIBRATION, SPLIT, CARD = "golden.npz", "calibration.npz", "split.csv", "CARD.md"
@@ -56,6 +56,11 @@ class ModelBundle:
         if len(labels) != manifest.output.classes:
             raise BundleError(f"{path}: expected {manifest.output.classes} labels, found {len(labels)}; "
                               f"the bundle is damaged, make it again")
+        for label in labels:
+            points = manifest.operating_points.get(label.name, {})
+            if set(points) != set(LIGHTINGS) or not all(0 < point.threshold <= 1 for point in points.values()):
+                raise BundleError(f"{path}: expected an operating point of {label.name} for day and night, found "
+                                  f"{points or 'none'}; make the bundle again")
         return cls(path, manifest, labels)
 
     @property

@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,7 +43,8 @@ def _without_greeting() -> Iterator[None]:
     written meanwhile is passed on.
     """
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as caught:
+    # In memory: a trap with a full disk must still start.
+    with os.fdopen(os.memfd_create("greeting"), "r+b") as caught:
         original = os.dup(2)
         os.dup2(caught.fileno(), 2)
         try:

@@ -39,8 +39,10 @@ def sighting(**changes: object) -> Sighting:
         lighting="day",
         frames=3,
         box=BBox(0.25, 0.5, 0.5, 0.25),
+        frame_size=(64, 48),
         source="usb:0",
         replay=False,
+        pictured=True,
         image=jpeg(),
     )
     return replace(made, **changes)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.motion import triggers
+from edge.motion import BURST, triggers
 from edge.types import WHOLE, BBox, Frame
 
 MakeFrame = Callable[..., Frame]
@@ -83,8 +83,23 @@ def test_camera_delay_ignores_motion_after_a_trigger(make_frame: MakeFrame) -> N
         for number, trigger in enumerate(triggers(stream(make_frame, pictures), camera_delay=timedelta(seconds=2)))
         if trigger.regions
     ]
-    assert len(seconds) >= 2
-    assert min(later - sooner for sooner, later in pairwise(seconds)) >= 2
+    gaps = [round(later - sooner, 1) for sooner, later in pairwise(seconds)]
+    assert gaps[: BURST - 1] == [0.2] * (BURST - 1)
+    assert gaps[BURST - 1] >= 2
+
+
+def test_camera_delay_lets_a_burst_of_looks_through(make_frame: MakeFrame) -> None:
+    pictures = [scene()] * 15 + [with_square(scene(), 10 * step, 150, 60) for step in range(40)]
+    found = list(triggers(stream(make_frame, pictures), camera_delay=timedelta(seconds=60)))
+    assert sum(bool(trigger.regions) for trigger in found) == BURST
+
+
+def test_clock_that_is_set_back_does_not_deafen_the_trap(make_frame: MakeFrame) -> None:
+    moving = [with_square(scene(), 12 * step, 150, 60) for step in range(10)]
+    frames = [make_frame(3600 + number / 5, picture) for number, picture in enumerate([scene()] * 15 + moving)]
+    frames += [make_frame(number / 5, picture) for number, picture in enumerate(moving)]
+    found = list(triggers(frames, camera_delay=timedelta(seconds=60)))
+    assert any(trigger.regions for trigger in found[25:])
 
 
 def test_a_still_is_a_trigger_as_a_whole(make_frame: MakeFrame) -> None:

@@ -100,23 +100,26 @@ def test_sighting_is_read_as_it_was_saved(path: Path) -> None:
         outbox.save_sighting(sighting(type="end", last_seen=end, event_end=end, frames=8, probability=0.99))
     with Outbox(path) as outbox:
         expected = sighting(type="end", last_seen=end, event_end=end, frames=8, probability=0.99, image=None)
-        assert outbox.recent_sightings("usb:0", end) == [expected]
-        assert outbox.recent_sightings(None, end)[0].last_seen.utcoffset() == timedelta(hours=5, minutes=30)
+        assert outbox.open_sightings("usb:0", end, end) == [expected]
+        assert outbox.open_sightings("usb:0", end, end)[0].last_seen.utcoffset() == timedelta(hours=5, minutes=30)
 
 
-def test_recent_sightings_by_source_and_time(path: Path) -> None:
+def test_open_sightings_are_those_never_ended_and_those_ended_lately(path: Path) -> None:
+    minute = timedelta(seconds=60)
     with Outbox(path) as outbox:
-        outbox.save_sighting(sighting(id="b", source="clip.mp4", last_seen=START + timedelta(seconds=60)))
-        outbox.save_sighting(sighting(id="a", last_seen=START))
-        assert [each.id for each in outbox.recent_sightings(None, START)] == ["a", "b"]
-        assert [each.id for each in outbox.recent_sightings("clip.mp4", START)] == ["b"]
-        assert [each.id for each in outbox.recent_sightings(None, START + timedelta(seconds=1))] == ["b"]
+        outbox.save_sighting(sighting(id="ended lately", type="end", last_seen=START + minute))
+        outbox.save_sighting(sighting(id="ended long ago", type="end", last_seen=START - minute))
+        outbox.save_sighting(sighting(id="never ended", type="update", last_seen=START - minute))
+        outbox.save_sighting(sighting(id="elsewhere", source="clip.mp4", last_seen=START))
+        outbox.save_sighting(sighting(id="of the future", type="end", last_seen=START + 3 * minute))
+        found = outbox.open_sightings("usb:0", START, START + 2 * minute)
+    assert [each.id for each in found] == ["never ended", "ended lately"]
 
 
 def test_put_alert_records_the_sighting(path: Path) -> None:
     with Outbox(path) as outbox:
         outbox.put_alert(alert(), alert_messages(alert()))
-        assert outbox.recent_sightings(None, START) == [sighting(image=None)]
+        assert outbox.open_sightings("usb:0", START, START) == [sighting(image=None)]
 
 
 def test_last_alert_is_the_latest_of_the_species(path: Path) -> None:

@@ -56,7 +56,8 @@ def test_visits_have_a_number_that_is_kept(path: Path, monkeypatch: pytest.Monke
     with Outbox(path) as outbox:
         for index in range(5):
             outbox.save_sighting(sighting(id=f"visit {index}"))
-        assert [each.id for each in outbox.recent_sightings(None, START)] == ["visit 2", "visit 3", "visit 4"]
+        found = outbox.open_sightings("usb:0", START, START)
+        assert [each.id for each in found] == ["visit 2", "visit 3", "visit 4"]
         assert outbox.counts().dropped == 2
 
 

@@ -149,7 +149,7 @@ def test_event_has_a_past_and_an_end() -> None:
     message = event_message(TOPICS, "end", before, after)
     assert json.loads(message.payload) == {"type": "end", "before": before, "after": after}
     assert (after["score"], after["end_time"], after["active"]) == (0.5, end.timestamp(), False)
-    assert (after["box"], after["area"], after["ratio"], after["has_snapshot"]) == (None, None, None, False)
+    assert (after["box"], after["area"], after["ratio"], after["has_snapshot"]) == ([16, 24, 48, 36], 384, 2.67, True)
     assert (message.topic, message.qos, message.retain) == ("edge-watch/trap-7/events", 0, False)
 
 

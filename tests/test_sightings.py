@@ -170,6 +170,27 @@ def test_visit_that_was_open_at_a_crash_and_does_not_go_on_is_ended_once(make_fr
     assert told(quiet, resumed=[resumed(make_frame, True)]) == []
 
 
+def test_resumed_visits_of_one_species_are_one_open_one(make_frame: MakeFrame) -> None:
+    older = resumed(make_frame, False)
+    newer = dataclasses.replace(older, id="newer", last_seen=older.last_seen + timedelta(seconds=1))
+    found = list(sightings([look(make_frame(3))], LABELS, POINTS, GAP, [newer, older]))
+    assert [(sighting.type, sighting.id) for sighting in found] == [("end", older.id), ("end", "newer")]
+
+
+def test_visit_of_a_clock_that_ran_ahead_swallows_no_later_one(make_frame: MakeFrame) -> None:
+    ahead = dataclasses.replace(resumed(make_frame, False), last_seen=START + timedelta(days=365), id="ahead")
+    named = [look(make_frame(second / 5), ("tiger", 0.95)) for second in range(5)]
+    found = list(sightings(named, LABELS, POINTS, GAP, [ahead]))
+    assert [sighting.type for sighting in found] == ["end", "new", "end"]
+    assert found[0].id == "ahead" != found[1].id
+
+
+def test_overlapping_crops_of_one_frame_are_one_look(make_frame: MakeFrame) -> None:
+    near = BBox(0.12, 0.12, 0.2, 0.2)
+    named = [look(make_frame(s / 5), ("tiger", 0.95, HERE), ("tiger", 0.95, near)) for s in range(2)]
+    assert told(named) == []
+
+
 def alerted(
     found: list[Sighting], targets: tuple[str, ...] = ("tiger",), interval: float = 0, **more: object
 ) -> list[str]:

@@ -13,6 +13,8 @@ from edge.types import Frame
 from models.errors import UsageError
 
 Pace = Literal["full", "real"]
+FRAME_RATE = 5.0
+"""Frames a second that are looked at, of a live camera and of a clip alike: a replay then tells what live would."""
 STALL = timedelta(seconds=10)
 """A live camera that gives no frame for this long counts as stalled."""
 

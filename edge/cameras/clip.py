@@ -10,13 +10,19 @@ from pathlib import Path
 
 import cv2
 
-from edge.cameras import Pace
+from edge.cameras import FRAME_RATE, Pace
 from edge.types import Frame
 from models.errors import CameraError
 
+LEAST_GAP = timedelta(seconds=0.95 / FRAME_RATE)
+"""A little less than a frame's time: clips of just this rate round it now up, now down."""
+
 
 class Clip:
-    """A video file, oldest frame first; its time is the file's modification time plus the time in it."""
+    """A video file, oldest frame first, thinned to the rate of a live camera.
+
+    Its time is the file's modification time, taken as the recording's start, plus the time in it.
+    """
 
     live = False
 
@@ -25,7 +31,7 @@ class Clip:
         self._path, self._pace = path, pace
 
     def frames(self, stop: threading.Event) -> Iterator[Frame]:
-        """Yield every frame that can be decoded.
+        """Yield at most `FRAME_RATE` frames for each second of the recording.
 
         Raises:
             CameraError: no video, or not one frame in it.
@@ -41,19 +47,21 @@ class Clip:
     def _read(self, capture: cv2.VideoCapture, stop: threading.Event) -> Iterator[Frame]:
         start = datetime.fromtimestamp(self._path.stat().st_mtime).astimezone()
         rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
-        source, last, index = fingerprint(self._path), timedelta(-1), 0
-        while not stop.is_set():
-            read, image = capture.read()
-            if not read:
-                break
+        source, last, given, index = fingerprint(self._path), timedelta(-1), timedelta(-1), -1
+        while not stop.is_set() and capture.grab():
             at = timedelta(milliseconds=capture.get(cv2.CAP_PROP_POS_MSEC))
             # Some containers carry no times, or stand still: then the frame rate tells.
-            at = at if at > last else max(last, timedelta(0)) + timedelta(seconds=1 / rate)
-            if self._pace == "real" and index and stop.wait((at - last).total_seconds()):
+            last, index = at if at > last else max(last, timedelta(0)) + timedelta(seconds=1 / rate), index + 1
+            if last - given < LEAST_GAP:
+                continue
+            read, image = capture.retrieve()
+            if not read:
                 break
-            yield Frame(image, start + at, index, source, replay=True)  # type: ignore[arg-type]
-            last, index = at, index + 1
-        if not index and not stop.is_set():
+            if self._pace == "real" and given >= timedelta(0) and stop.wait((last - given).total_seconds()):
+                break
+            given = last
+            yield Frame(image, start + last, index, source, replay=True)  # type: ignore[arg-type]
+        if given < timedelta(0) and not stop.is_set():
             raise CameraError(
                 f"{self._path}: expected a video, found one without a frame that can be decoded; copy it again"
             )

@@ -20,7 +20,7 @@ CLOSING_S = 3.0
 
 
 class Newest:
-    """Keeps the last picture that `read` gave, and counts those that were replaced before anybody took them.
+    """Keeps the last picture that `read` gave, and counts those that the chain was too slow for.
 
     Args:
         read: returns one (height, width, 3) uint8 BGR picture, blocking until there is one; raises CameraError.
@@ -32,6 +32,7 @@ class Newest:
         self._changed = threading.Condition()
         self._picture: tuple[Image, datetime] | None = None
         self._error: EdgeWatchError | None = None
+        self._due = 0.0
         self.skipped = 0
 
     def frames(self, source: str, stop: threading.Event, frame_rate: float) -> Iterator[Frame]:
@@ -47,7 +48,7 @@ class Newest:
         try:
             index, due = 0, time.monotonic()
             while not stop.wait(max(0.0, due - time.monotonic())):
-                due = max(due + 1 / frame_rate, time.monotonic())
+                due = self._due = max(due + 1 / frame_rate, time.monotonic())
                 taken = self._take(stop)
                 if taken is None:
                     return
@@ -79,7 +80,8 @@ class Newest:
             while not (stop.is_set() or over.is_set()):
                 image = self._read()
                 with self._changed:
-                    self.skipped += self._picture is not None
+                    # A camera faster than asked skips nothing; a chain that comes too late for its next frame does.
+                    self.skipped += self._picture is not None and time.monotonic() > self._due
                     self._picture = image, datetime.now(UTC).astimezone()
                     self._changed.notify()
         except EdgeWatchError as error:

@@ -63,10 +63,9 @@ class PhotoFolder:
 
 def photo_time(path: Path) -> datetime:
     """When a photo was taken, timezone-aware: its EXIF time (local time where EXIF has no offset), else the file's."""
-    with path.open("rb") as file:
-        head = file.read(1 << 16)
     try:
-        taken = exif.read(head).taken
-    except ImageError:  # not a JPEG: no EXIF is looked for
+        with path.open("rb") as file:
+            taken = exif.read(file.read(1 << 16)).taken
+    except (ImageError, OSError):  # no JPEG, so no EXIF; what cannot be read is named when its picture is read
         taken = None
-    return taken or datetime.fromtimestamp(path.stat().st_mtime).astimezone()
+    return (taken or datetime.fromtimestamp(path.stat().st_mtime)).astimezone()

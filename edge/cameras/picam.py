@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.cameras import STALL
+from edge.cameras import FRAME_RATE, STALL
 from edge.cameras.newest import Newest
 from edge.types import Frame
 from models.errors import CameraError, MissingRuntimeError
 
-WIDTH, HEIGHT, FRAME_RATE = 1280, 720, 5.0
+WIDTH, HEIGHT = 1280, 720
 CONVERSIONS = {"RGB888": None, "NV12": cv2.COLOR_YUV2BGR_NV12, "YUV420": cv2.COLOR_YUV2BGR_I420}
 """From picamera2's formats to BGR; "RGB888" is its name for bytes in the order B, G, R. A camera may grant another."""
 
@@ -64,7 +64,8 @@ def _open() -> Any:
         ) from error
     try:
         camera = Picamera2()
-        camera.configure(camera.create_video_configuration(main={"size": (WIDTH, HEIGHT), "format": "RGB888"}))
+        main = {"size": (WIDTH, HEIGHT), "format": "RGB888"}
+        camera.configure(camera.create_video_configuration(main=main, controls={"FrameRate": FRAME_RATE}))
         camera.start()
     except (RuntimeError, IndexError) as error:
         raise CameraError(

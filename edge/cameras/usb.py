@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.cameras import FRAME_RATE
 from edge.cameras.newest import Newest
 from edge.types import Frame
 from models.errors import CameraError
 
-WIDTH, HEIGHT, FRAME_RATE = 1280, 720, 5.0
+WIDTH, HEIGHT = 1280, 720
 
 
 class UsbCamera:
@@ -41,6 +42,8 @@ class UsbCamera:
             )
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, WIDTH)
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, HEIGHT)
+        # Frames that nobody looks at cost a decoding each; a camera that cannot go so slowly ignores this.
+        capture.set(cv2.CAP_PROP_FPS, FRAME_RATE)
 
         def read() -> NDArray[np.uint8]:
             read, image = capture.read()

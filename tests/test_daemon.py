@@ -1,0 +1,154 @@
+"""The daemon over a live camera: restarts, crashes, full disks, and one daemon per folder."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from edge.broker import Broker
+from edge.daemon import Daemon, alone_in
+from edge.outbox import FILE_NAME, Outbox, OutboxError
+from edge.payloads import Topics
+from edge.settings import Settings
+from edge.types import Alert, Frame
+from models.errors import CameraError, UsageError
+from models.labels import Label, LabelMap
+from models.manifest import OperatingPoint
+from tests.broker import free_port
+
+LABELS = LabelMap(Label.from_name(name, {}) for name in ("empty", "tiger"))
+POINTS = {label.name: {"day": OperatingPoint(0.8, 1, 1, 9), "night": OperatingPoint(0.8, 1, 1, 9)} for label in LABELS}
+
+
+class LiveCamera:
+    """A camera of stills, live: a tiger in each of `seconds` after `start`, then it ends, or breaks."""
+
+    live, name, skipped = True, "usb:0", 0
+
+    def __init__(self, start: datetime, seconds: range, breaks: bool = False) -> None:
+        self._start, self._seconds, self._breaks = start, seconds, breaks
+
+    def frames(self, stop: threading.Event) -> Iterator[Frame]:
+        for second in self._seconds:
+            time = self._start + timedelta(seconds=second)
+            yield Frame(np.full((48, 64, 3), 99, np.uint8), time, second, self.name, still=True)
+        if self._breaks:
+            raise CameraError("usb:0: unplugged")
+
+
+class TigerEverywhere:
+    """A classifier that sees a tiger in every picture."""
+
+    labels = LABELS
+    bundle = SimpleNamespace(manifest=SimpleNamespace(operating_points=POINTS), title="test 1")
+
+    def classify(self, image: np.ndarray, box: object = None) -> np.ndarray:
+        return np.array([0.02, 0.98], np.float32)
+
+
+def watch(data: Path, camera: LiveCamera, **changes: object) -> list[tuple[str, str]]:
+    """Run a daemon over a camera; what waits in its outbox afterwards, as (id, topic)."""
+    settings = dataclasses.replace(Settings(), species=("tiger",), data=data, deployment="oak", **changes)  # type: ignore[arg-type]
+    broker = Broker.parse(f"mqtt://127.0.0.1:{free_port()}")
+    with Outbox(data / FILE_NAME) as outbox:
+        daemon = Daemon(settings, camera, TigerEverywhere(), outbox, Topics("oak"), broker)  # type: ignore[arg-type]
+        with contextlib.suppress(CameraError):
+            daemon.run(threading.Event())
+        return [(stored.message.id, stored.message.topic) for stored in outbox.pending(100)]
+
+
+def visits(data: Path) -> list[tuple[str, str]]:
+    """Every visit that was not ended, or lately, as (id, type)."""
+    now = datetime.now(UTC)
+    with Outbox(data / FILE_NAME) as outbox:
+        return [(each.id, each.type) for each in outbox.open_sightings("usb:0", now - timedelta(days=1), now)]
+
+
+def test_visit_that_goes_on_after_a_restart_is_the_same_and_told_once(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    first = watch(tmp_path, LiveCamera(now - timedelta(seconds=30), range(5), breaks=True))
+    again = watch(tmp_path, LiveCamera(now - timedelta(seconds=5), range(5)))
+    assert [topic for _, topic in first] == ["edge-watch/oak/alert/tiger", "edge-watch/oak/alert/tiger/image"]
+    assert again == first
+    assert visits(tmp_path) == [(first[0][0], "end")]
+
+
+def test_visit_after_the_gap_is_another_and_the_one_a_crash_left_open_is_ended(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    first = watch(tmp_path, LiveCamera(now - timedelta(minutes=30), range(5), breaks=True))
+    assert visits(tmp_path) == [(first[0][0], "new")]
+    again = watch(tmp_path, LiveCamera(now - timedelta(seconds=5), range(5)))
+    assert len({id_ for id_, _ in again}) == 2
+    assert [kind for _, kind in visits(tmp_path)] == ["end", "end"]
+
+
+def test_alert_interval_survives_a_restart(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    first = watch(tmp_path, LiveCamera(now - timedelta(minutes=5), range(5)))
+    assert watch(tmp_path, LiveCamera(now - timedelta(seconds=5), range(5))) == first
+    longer = watch(tmp_path, LiveCamera(now, range(5)), alert_interval=timedelta(seconds=1), event_gap=timedelta(0))
+    assert len({id_ for id_, _ in longer}) > 1
+
+
+def test_crash_before_the_alert_is_stored_tells_it_after_the_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+
+    def power_fails(*_: object) -> bool:
+        raise CameraError("power fails here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Outbox, "put_alert", power_fails)
+        assert watch(tmp_path, LiveCamera(now - timedelta(seconds=20), range(5))) == []
+    assert len(watch(tmp_path, LiveCamera(now - timedelta(seconds=5), range(5)))) == 2
+
+
+def test_alert_that_a_full_disk_refuses_is_stored_when_there_is_room_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_alert, refusals = Outbox.put_alert, iter([True, True])
+
+    def full_at_first(self: Outbox, *arguments: object) -> bool:
+        if next(refusals, False):
+            raise OutboxError("disk full")
+        return put_alert(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Outbox, "put_alert", full_at_first)
+    monkeypatch.setattr("edge.daemon.STORE_AGAIN_S", 0.0)
+    assert len(watch(tmp_path, LiveCamera(datetime.now(UTC), range(5)))) == 2
+
+
+def test_outbox_that_fails_does_not_end_the_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise OutboxError("read-only file system")
+
+    monkeypatch.setattr(Outbox, "save_sighting", fails)
+    monkeypatch.setattr(Outbox, "counts", fails)
+    assert len(watch(tmp_path, LiveCamera(datetime.now(UTC), range(5)))) == 2
+
+
+def test_second_daemon_in_a_folder_is_refused(tmp_path: Path) -> None:
+    with alone_in(tmp_path), pytest.raises(UsageError, match="found another"), alone_in(tmp_path):
+        pass
+    with alone_in(tmp_path):
+        pass
+
+
+def test_alerts_have_the_ids_of_their_visits(tmp_path: Path) -> None:
+    told: list[Alert] = []
+    camera = LiveCamera(datetime.now(UTC), range(3))
+    from edge.watch import watch as chain
+
+    frames = camera.frames(threading.Event())
+    chain(frames, TigerEverywhere(), dataclasses.replace(Settings(), species=("tiger",)), iter, told.append)  # type: ignore[arg-type]
+    assert [alert.sighting.species for alert in told] == ["tiger"]
+    assert told[0].model == "test 1"
