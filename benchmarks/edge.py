@@ -72,13 +72,15 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=None)
     parser.add_argument("--runs", type=int, default=9)
     options = parser.parse_args()
+    if not options.clip.is_file():
+        raise SystemExit(f"--clip: expected a 720p video, found no file {options.clip}; name one")
     sys.path.insert(0, str(ROOT))
-    from edge.cameras.clip import Clip
-    from models.bundle import default_bundle
-
     import threading
 
     import cv2
+
+    from edge.cameras.clip import Clip
+    from models.bundle import default_bundle
 
     bundle = options.model or default_bundle()
     with tempfile.TemporaryDirectory() as folder:

@@ -144,5 +144,5 @@ class Database:
 
 
 def _damaged(error: sqlite3.Error) -> bool:
-    # By message: Python 3.10 gives these errors no code.
-    return "malformed" in str(error) or "not a database" in str(error)
+    # The low byte: extended codes say more of where.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

@@ -123,7 +123,8 @@ class Provenance:
     """Photos that `--exclude` named."""
     settings: dict[str, Any] = field(default_factory=dict)
     parent: dict[str, str] = field(default_factory=dict)
-    """name and sha256 (of manifest.json) of the bundle this one was converted from."""
+    """Of the bundle this one was converted from: its name, version and path, its manifest's sha256, and how it came
+    about; empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True)

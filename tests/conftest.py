@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edge.outbox import FILE_NAME, Outbox
 from edge.types import Frame
+from tests.broker import KEEPS, Mosquitto
 
 START = datetime(2026, 5, 1, 6, 0, tzinfo=UTC)
 
@@ -34,3 +36,18 @@ def make_frame() -> Callable[..., Frame]:
         return Frame(image, START + timedelta(seconds=second), **values)  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    """A real broker that keeps what it confirmed; not started yet."""
+    broker = Mosquitto(tmp_path, KEEPS)
+    yield broker
+    broker.kill()
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    """An empty outbox."""
+    with Outbox(tmp_path / FILE_NAME) as made:
+        yield made

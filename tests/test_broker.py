@@ -5,33 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from edge.broker import Broker, BrokerError
 from edge.mqtt import round_trip
-from edge.outbox import FILE_NAME, Outbox
+from edge.outbox import Outbox
 from edge.payloads import alert_messages
 from models.errors import UsageError
-from tests.broker import KEEPS, Mosquitto, free_port, require, start_publisher, wait_until
+from tests.broker import Mosquitto, free_port, require, start_publisher, wait_until
 from tests.samples import TOPICS, alert_of_its_own, sighting
 
 REPOSITORY = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
-    broker = Mosquitto(tmp_path, KEEPS)
-    yield broker
-    broker.kill()
-
-
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    with Outbox(tmp_path / FILE_NAME) as made:
-        yield made
 
 
 def test_credentials_come_from_a_file(tmp_path: Path, outbox: Outbox) -> None:

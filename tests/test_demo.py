@@ -17,7 +17,7 @@ import cv2
 import pytest
 
 from edge import demo
-from tests.broker import mosquitto_binary
+from tests.broker import mosquitto_binary, require
 
 
 def port_of(text: str) -> int:
@@ -40,8 +40,8 @@ def run_demo(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
 def test_demo_shows_one_alert_with_a_picture_that_exists(broker: str, tmp_path: Path) -> None:
     if broker == "mosquitto":
         mosquitto_binary()
-    elif not importlib.util.find_spec("amqtt"):
-        pytest.skip("amqtt is not installed")
+    else:
+        require(importlib.util.find_spec("amqtt") is not None, "amqtt")
     # Twice, because it must not matter that the alert is known from before.
     for _ in range(2):
         ended = run_demo(tmp_path / "told", "--mqtt", broker)

@@ -200,6 +200,8 @@ def test_kills_lose_no_alert(listener: Listener) -> None:
         changed(event_start="yesterday"),
         changed(event_start=None),
         changed(probability="high"),
+        changed(probability=10**400),
+        changed(probability=1.5),
         Message(PICTURE.topic, b"no picture"),
         Message(PICTURE.topic, b"no picture", id="no id"),
         Message(PICTURE.topic, b""),

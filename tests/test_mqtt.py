@@ -8,33 +8,19 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from edge import homeassistant
-from edge.outbox import FILE_NAME, Outbox
+from edge.outbox import Outbox
 from edge.payloads import Health, Message, alert_messages, alert_payload
-from tests.broker import KEEPS, Mosquitto, Subscriber, free_port, require, start_publisher, wait_for_port, wait_until
+from tests.broker import Mosquitto, Subscriber, free_port, require, start_publisher, wait_for_port, wait_until
 from tests.samples import START, TOPICS, alert, alert_of_its_own, put, sighting
 
 REPOSITORY = Path(__file__).parents[1]
 TEXT, PICTURE = TOPICS.alert("Bengal tiger"), TOPICS.image("Bengal tiger")
 DISCOVERY = homeassistant.discovery_message(TOPICS, ["Bengal tiger"], off_delay_s=600, version="1")
-
-
-@pytest.fixture
-def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
-    broker = Mosquitto(tmp_path, KEEPS)
-    yield broker
-    broker.kill()
-
-
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    with Outbox(tmp_path / FILE_NAME) as made:
-        yield made
 
 
 def test_alert_and_picture_arrive_with_their_id(mosquitto: Mosquitto, outbox: Outbox) -> None:

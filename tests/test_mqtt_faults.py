@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,25 +15,12 @@ import pytest
 from edge import homeassistant
 from edge.broker import Broker
 from edge.mqtt import round_trip
-from edge.outbox import FILE_NAME, Outbox
-from tests.broker import KEEPS, Mosquitto, Subscriber, free_port, start_publisher, wait_until
+from edge.outbox import Outbox
+from tests.broker import Mosquitto, Subscriber, free_port, start_publisher, wait_until
 from tests.samples import TOPICS, put, sighting
 
 REPOSITORY = Path(__file__).parents[1]
 TEXT, PICTURE = TOPICS.alert("Bengal tiger"), TOPICS.image("Bengal tiger")
-
-
-@pytest.fixture
-def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
-    broker = Mosquitto(tmp_path, KEEPS)
-    yield broker
-    broker.kill()
-
-
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    with Outbox(tmp_path / FILE_NAME) as made:
-        yield made
 
 
 def test_alerts_of_a_time_without_broker_arrive_once(mosquitto: Mosquitto, outbox: Outbox) -> None:
