@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--defaults", action="store_true")
     options = parser.parse_args()
     if not (options.scenes / "clips.csv").is_file():
-        raise SystemExit(f"--scenes: expected a folder with clips.csv and truth_events.csv, found none at {options.scenes}")
+        raise SystemExit(f"--scenes: expected a folder with clips.csv, found none at {options.scenes}; name one")
     sys.path.insert(0, str(ROOT))
     from edge.settings import Settings
     from edge.truth import compare, read_visits

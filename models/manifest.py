@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -127,9 +128,14 @@ class Provenance:
     about; empty where there is none."""
 
 
+def digest(fields: Mapping[str, Any]) -> str:
+    """The sha256 of a manifest's fields (all but `sha256`), however its JSON is laid out."""
+    return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All of `manifest.json`. `files` holds the sha256 of every other file of the bundle."""
+    """All of `manifest.json` but its own digest. `files` holds the sha256 of every other file of the bundle."""
 
     name: str
     version: str
@@ -147,15 +153,17 @@ class Manifest:
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> str:
-        """The text of `manifest.json`, keys sorted, numbers to six digits."""
-        return json.dumps(_rounded(dataclasses.asdict(self)), indent=1, sort_keys=True) + "\n"
+        """The text of `manifest.json`: keys sorted, numbers to six digits, and `sha256`, the digest of all that."""
+        fields = _rounded(dataclasses.asdict(self))
+        return json.dumps({**fields, "sha256": digest(fields)}, indent=1, sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
         """Read `manifest.json`.
 
         Raises:
-            BundleError: not JSON, another schema version, or a field missing, unknown or of the wrong type.
+            BundleError: not JSON, another schema version, another digest than the one it states, or a field missing,
+                unknown or of the wrong type.
         """
         try:
             raw = json.loads(text)
@@ -165,6 +173,10 @@ class Manifest:
         if version != SCHEMA_VERSION:
             raise BundleError(f"manifest.json: expected schema_version {SCHEMA_VERSION}, found {version}; "
                               f"use the edge-watch release that wrote the bundle, or convert it again")
+        stated, expected = raw.pop("sha256", None), digest(raw)
+        if stated != expected:
+            raise BundleError(f"manifest.json: expected sha256 {expected[:12]}, found {str(stated)[:12]}; "
+                              f"the bundle is damaged or was edited, copy it again")
         try:
             found = cls(**{
                 **raw,

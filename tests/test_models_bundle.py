@@ -26,6 +26,7 @@ from models.manifest import (
     OutputSpec,
     Provenance,
     Quantization,
+    digest,
 )
 
 LABELS = LabelMap([Label("lion", "Lion", "Panthera leo", "animal"), Label("tiger", "Tiger", "", "animal")])
@@ -50,9 +51,11 @@ def bundle(tmp_path: Path) -> Path:
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a manifest and its digest with it, as no accident would."""
     raw = json.loads((path / "manifest.json").read_text())
+    del raw["sha256"]
     change(raw)
-    (path / "manifest.json").write_text(json.dumps(raw))
+    (path / "manifest.json").write_text(json.dumps({**raw, "sha256": digest(raw)}))
 
 
 def refused(path: Path) -> str:
@@ -88,6 +91,18 @@ def test_changed_byte_is_refused_in_every_file(bundle: Path) -> None:
         assert said.endswith("the bundle is damaged, copy it again")
         (bundle / name).write_bytes(kept)
     ModelBundle.open(bundle)
+
+
+def test_changed_digit_of_the_manifest_is_refused(bundle: Path) -> None:
+    text = (bundle / "manifest.json").read_text()
+    assert '"temperature": 1' in text
+    (bundle / "manifest.json").write_text(text.replace('"temperature": 1', '"temperature": 2'))
+    assert refused(bundle).endswith("the bundle is damaged or was edited, copy it again")
+
+
+def test_operating_point_that_is_missing_is_refused_before_the_first_frame(bundle: Path) -> None:
+    edit(bundle, lambda raw: raw["operating_points"]["lion"].pop("night"))
+    assert "expected an operating point of lion for day and night" in refused(bundle)
 
 
 def test_missing_file_is_named(bundle: Path) -> None:

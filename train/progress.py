@@ -13,6 +13,13 @@ from numpy.typing import NDArray
 
 from models.errors import EdgeWatchError
 
+NOTHING = (-1.0, 0.0)
+
+
+def score(found: dict[str, float]) -> tuple[float, float]:
+    """What is better: more validation photos right; of equals, the lower loss. A loss that is no number is nothing."""
+    return (found["val_accuracy"], -found["val_loss"]) if np.isfinite(found["val_loss"]) else NOTHING
+
 
 class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
     """Keeps the best weights, stops when nothing gets better, and shows one line with the time left.
@@ -27,12 +34,12 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         self.first: list[NDArray[Any]] = []
         self.tuned: list[NDArray[Any]] | None = None
         self._best: list[NDArray[Any]] | None = None
-        self._lowest = self._lowest_tuned = np.inf
+        self._score = self._score_tuned = NOTHING
         self._bad, self._patience, self._check, self._say = 0, patience, check, say
         self._live = sys.stderr.isatty()
 
     def best(self) -> list[NDArray[Any]]:
-        """The weights with the lowest validation loss.
+        """The weights with the best score.
 
         Raises:
             EdgeWatchError: no validation loss was a number.
@@ -44,16 +51,18 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
     def keep(self, model: keras.Model, found: dict[str, float]) -> None:
         """Note an epoch's `loss` and `accuracy`, check the model, and keep its weights if it is the best so far."""
         self.history.append(found | self._check())
-        if (loss := self.history[-1]["val_loss"]) < self._lowest:
-            self._lowest, self._best = loss, model.get_weights()
+        self._compare(model, self.history[-1])
         self.first = self.first or model.get_weights()
 
     def try_mix(self, model: keras.Model, share: float) -> None:
         """Check weights of which a share are fine-tuned; keep them if they are the best so far."""
         found = self._check()
         self._say(f"{share:.0%} fine-tuned: {found['val_accuracy']:.1%} in validation, loss {found['val_loss']:.3f}")
-        if found["val_loss"] < self._lowest:
-            self._lowest, self._best = found["val_loss"], model.get_weights()
+        self._compare(model, found)
+
+    def _compare(self, model: keras.Model, found: dict[str, float]) -> None:
+        if score(found) > self._score:
+            self._score, self._best = score(found), model.get_weights()
 
     def begin(self, epochs: int, steps: int) -> None:
         """Fine-tuning starts: so many epochs of so many steps."""
@@ -80,8 +89,8 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         self._say(f"fine-tuning {epoch + 1}/{self._epochs}: {describe(self.history[-1])}; about {_minutes(left)} left")
         # The head alone may be better at first, so patience looks at the fine-tuned epochs only.
         self._bad += 1
-        if self.history[-1]["val_loss"] < self._lowest_tuned:
-            self._lowest_tuned, self._bad, self.tuned = self.history[-1]["val_loss"], 0, self.model.get_weights()
+        if score(self.history[-1]) > self._score_tuned:
+            self._score_tuned, self._bad, self.tuned = score(self.history[-1]), 0, self.model.get_weights()
         if self._bad >= self._patience:
             self._say(f"no better for {self._patience} epochs, stopped")
             self.model.stop_training = True

@@ -11,6 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from train.progress import score
+
 Counts = NDArray[np.int64]
 INK, QUIET, DAY, NIGHT = "#222222", "#888888", "#1f6f8b", "#c8553d"
 
@@ -52,8 +54,8 @@ def curves_png(history: Sequence[dict[str, float]]) -> bytes:
         for name, colour, label in ((key, QUIET, "training (augmented)"), (f"val_{key}", DAY, "validation")):
             values = [entry[name] for entry in history]
             axes.plot(epochs, values, color=colour, marker="o", markersize=4, label=label)
-        best = int(np.argmin([entry["val_loss"] for entry in history]))
-        axes.plot(best, history[best][f"val_{key}"], "o", color=NIGHT, markersize=8, label="kept", zorder=3)
+        best = max(range(len(history)), key=lambda epoch: score(history[epoch]))
+        axes.plot(best, history[best][f"val_{key}"], "o", color=NIGHT, markersize=8, label="best", zorder=3)
         axes.set_title(title, fontsize=11, color=INK)
         axes.set_xlabel("epoch of fine-tuning (0: a new head on the frozen backbone)")
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
