@@ -167,7 +167,7 @@ def test_file_is_classified_as_a_whole_picture(tmp_path: Path) -> None:
 
 def test_other_outputs_than_the_golden_ones_are_refused(tmp_path: Path) -> None:
     wrong = np.array([[5, 60, 120.5], [-5, -5, -5]], np.float32)
-    with pytest.raises(BundleError, match="expected the golden outputs of ai_edge_litert [0-9.]+, found others"):
+    with pytest.raises(BundleError, match=r"expected the golden outputs of ai_edge_litert [0-9.]+, found others"):
         Classifier(bundle(tmp_path, wrong))
 
 

@@ -16,7 +16,6 @@ import pytest
 from edge.cameras import demo
 from models.bundle import ModelBundle, default_bundle
 from models.classifier import Classifier
-from tests import tiny
 
 ROOT = Path(__file__).parents[1]
 PYTHON = ROOT / ".venv-tflite/bin/python"
@@ -47,10 +46,10 @@ def fallback() -> Path:
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Pictures that this project draws itself: the demo scene around its animal, and the drawings of the tests."""
+    """Pictures that this project draws itself: the demo scene, around its animal once that is there."""
     folder = tmp_path_factory.mktemp("drawn")
     paths = []
-    for number, second in enumerate(np.arange(8.0, 14.0, 0.5)):
+    for number, second in enumerate(np.arange(2.0, 14.0, 0.5)):
         picture, box = demo.draw(float(second)), demo.animal_box(float(second))
         if box is not None:
             height, width = picture.shape[:2]
@@ -58,9 +57,6 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
             picture = picture[top : top + round(box.height * height), left : left + round(box.width * width)]
         paths.append(folder / f"demo{number}.png")
         cv2.imwrite(str(paths[-1]), picture)
-    for number, name in enumerate(tiny.NAMES * 3):
-        paths.append(folder / f"{name}{number}.png")
-        cv2.imwrite(str(paths[-1]), tiny.draw(name, number))
     return paths
 
 

@@ -157,5 +157,5 @@ def save_keras(model: keras.Model, folder: Path) -> Path:
     """Write `model.keras` into a folder."""
     path = folder / "model.keras"
     # A new model around the same layers: without the optimizer, which is twice as large as the weights.
-    keras.Model(model.inputs, model.outputs, name=model.name).save(path)
+    keras.Model(model.input, model.output, name=model.name).save(path)
     return path
