@@ -121,6 +121,7 @@ def _conversion(parent: Manifest, manifest: Manifest, size_bytes: int, parent_by
     yield f"```\n{origin.command}\n```"
     yield ""
     yield (f"The ranges of the activations were measured on {_calibration(stored.calibration)} of the training set. "
+           f"The mean error of each logit on them, at most {origin.settings['bias_correction']:.2f}, was taken off. "
            f"{stored.float_operators} of {sum(stored.operators.values())} operators work on floating-point numbers: "
            f"{', '.join(f'{kind} {count}' for kind, count in stored.operators.items())}.")
     if stored.compared:

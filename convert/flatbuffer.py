@@ -10,6 +10,7 @@ from typing import Any
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
 
 from models.errors import BundleError
 
@@ -130,7 +131,35 @@ def with_metadata(model: bytes, name: str, content: bytes) -> bytes:
     tree.buffers.append(buffer)
     entry.name, entry.buffer = name.encode(), len(tree.buffers) - 1
     tree.metadata = [*(kept for kept in tree.metadata or () if kept.name != entry.name), entry]
-    builder = _AlignedBuilder(len(model) + len(content))
+    return _packed(tree)
+
+
+def shift_logits(model: bytes, shift: NDArray[np.float32]) -> bytes | None:
+    """The same model with (classes,) `shift` added to its logits, in the bias of the dense layer that computes them.
+
+    Returns:
+        The new file, or None where no quantized dense layer with a bias stands at the end.
+
+    Raises:
+        BundleError: as `parse`.
+    """
+    tree = parse(model)
+    graph = tree.subgraphs[0]
+    makers = {output: operator for operator in graph.operators for output in operator.outputs}
+    layer = makers[graph.outputs[0]]
+    while _kind(tree, layer) == "QUANTIZE":
+        layer = makers[layer.inputs[0]]
+    bias = graph.tensors[layer.inputs[2]] if len(layer.inputs) == 3 and layer.inputs[2] >= 0 else None
+    if bias is None or _dtype(bias) != "INT32" or _kind(tree, layer) != "FULLY_CONNECTED":
+        return None
+    buffer = tree.buffers[bias.buffer]
+    steps = np.round(shift / np.asarray(bias.quantization.scale, np.float64)).astype(np.int32)
+    buffer.data = (np.asarray(buffer.data).view(np.int32) + steps).view(np.uint8)
+    return _packed(tree)
+
+
+def _packed(tree: Any) -> bytes:
+    builder = _AlignedBuilder(1 << 20)
     builder.Finish(tree.Pack(builder), IDENTIFIER)
     return bytes(builder.Output())
 

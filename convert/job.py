@@ -18,12 +18,12 @@ import numpy as np
 import models
 from convert.calibration import Calibration
 from convert.card import card, terminal_table
-from convert.flatbuffer import Graph, read_graph, require_integer
+from convert.flatbuffer import Graph, read_graph, require_integer, shift_logits
 from convert.golden import golden
 from convert.int8 import FloatModel
 from convert.metadata import embed
 from convert.trial import try_out
-from convert.verify import Photo, Proof, verify
+from convert.verify import Photo, Proof, mean_error, verify
 from models.bundle import CARD, GOLDEN, MANIFEST, TFLITE, ModelBundle, file_hash, write_bundle
 from models.errors import BundleError, EdgeWatchError
 from models.interpreter import Interpreter
@@ -71,18 +71,21 @@ def convert(
         raw = model.to_int8(calibration.images)
         graph = read_graph(raw)
         require_integer(graph, size, classes)
+        shift = mean_error(calibration.images, model.logits, _load(raw, folder / TFLITE))
+        corrected = shift_logits(raw, shift)
+        if corrected is None:
+            corrected, shift = raw, np.zeros_like(shift)
         about = f"{parent.title}: an image classifier in int8, raw RGB in, logits out"
-        content = embed(raw, parent.manifest.name, parent.manifest.version, about, parent.labels.names, size)
+        content = embed(corrected, parent.manifest.name, parent.manifest.version, about, parent.labels.names, size)
         print(_summary(graph, len(content), parent.model.stat().st_size, time.monotonic() - started))
         file = folder / TFLITE
-        file.write_bytes(content)
-        try_out(file)
-        network = Interpreter(file)
+        network = _load(content, file)
         if photos is not None:
             print(f"comparing on {len(photos['test'])} test photos ...", flush=True)
         proof = None if photos is None else verify(parent, photos, model.logits, network)
         versions = _versions(model, network)
-        manifest = _manifest(parent, graph, calibration, proof, _provenance(parent, command, versions, calibration))
+        manifest = _manifest(parent, graph, calibration, proof,
+                             _provenance(parent, command, versions, calibration, float(np.abs(shift).max())))
         text = card(_parent_card(parent), parent.manifest, manifest, parent.labels, len(content),
                     parent.model.stat().st_size)
         files: dict[str, bytes | Path] = {TFLITE: file, GOLDEN: golden(network), CARD: text.encode()}
@@ -113,6 +116,13 @@ def _summary(graph: Graph, size_bytes: int, parent_bytes: int, seconds: float) -
             f"operators: {operators}; float ones: {graph.float_operators}")
 
 
+def _load(content: bytes, file: Path) -> Interpreter:
+    """Write a .tflite file and load it, once another process has done so and lives."""
+    file.write_bytes(content)
+    try_out(file)
+    return Interpreter(file)
+
+
 def _parent_card(parent: ModelBundle) -> str:
     return (parent.path / CARD).read_text(encoding="utf-8") if CARD in parent.manifest.files else ""
 
@@ -123,7 +133,7 @@ def _versions(model: FloatModel, network: Interpreter) -> dict[str, str]:
 
 
 def _provenance(
-    parent: ModelBundle, command: str, versions: dict[str, str], calibration: Calibration
+    parent: ModelBundle, command: str, versions: dict[str, str], calibration: Calibration, shift: float
 ) -> Provenance:
     """The parent's origin, with the conversion over it; what that replaces is kept under `parent`."""
     origin = parent.manifest.provenance
@@ -132,7 +142,8 @@ def _provenance(
         command=command,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         versions=versions,
-        settings={**origin.settings, "quantize": "int8", "samples": len(calibration.images)},
+        settings={**origin.settings, "quantize": "int8", "samples": len(calibration.images),
+                  "bias_correction": shift},
         parent={
             "name": parent.title,
             "path": str(parent.path),

@@ -11,8 +11,8 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from convert.flatbuffer import Graph, Port, read_graph, require_integer, with_metadata
-from convert.int8 import quiet
+from convert.flatbuffer import Graph, Port, read_graph, require_integer, shift_logits, with_metadata
+from convert.int8 import FloatModel, quiet
 from convert.metadata import embed
 from models.errors import BundleError
 
@@ -39,6 +39,23 @@ def files() -> dict[str, bytes]:
             return bytes(converter.convert())
 
         return {"float": convert(1), "dynamic": convert(1, tf.lite.Optimize.DEFAULT), "open": convert(None)}
+
+
+@pytest.fixture(scope="module")
+def integer(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The untrained network in int8."""
+    with quiet():
+        import keras
+
+        layers = keras.layers
+        image = keras.Input((32, 32, 3))
+        found = layers.GlobalAveragePooling2D()(layers.Conv2D(16, 5, activation="relu")(image))
+        path = tmp_path_factory.mktemp("integer") / "model.keras"
+        keras.utils.set_random_seed(2)
+        # A bias of zeros would be left out by the converter.
+        keras.Model(image, layers.Dense(64, bias_initializer="random_normal")(found)).save(path)
+    pictures = np.random.default_rng(1).integers(0, 256, (8, 32, 32, 3)).astype(np.uint8)
+    return FloatModel(path).to_int8(pictures)
 
 
 @pytest.mark.parametrize("kind", ["float", "dynamic", "open"])
@@ -113,6 +130,34 @@ def test_weights_stay_aligned_to_16_bytes(files: dict[str, bytes]) -> None:
     places = [buffer.DataAsNumpy().__array_interface__["data"][0] - start for buffer in held if buffer.DataLength()]
     assert len(places) > 4
     assert {place % 16 for place in places} == {0}
+
+
+def test_logits_are_shifted_and_nothing_else(integer: bytes) -> None:
+    shift = np.linspace(-2, 2, 64).astype(np.float32)
+    pictures = np.random.default_rng(0).integers(0, 256, (6, 1, 32, 32, 3)).astype(np.uint8)
+    answers = []
+    shifted = shift_logits(integer, shift)
+    assert shifted is not None
+    for content in (integer, shifted):
+        network = Interpreter(model_content=content)
+        network.allocate_tensors()
+        taken, given = network.get_input_details()[0], network.get_output_details()[0]
+        scale, zero = given["quantization"]
+        for picture in pictures:
+            network.set_tensor(taken["index"], picture)
+            network.invoke()
+            answers.append((network.get_tensor(given["index"])[0].astype(np.float32) - zero) * scale)
+    before, after = np.array(answers[:6]), np.array(answers[6:])
+    inside = (before + shift > before.min()) & (before + shift < before.max())
+    assert inside.mean() > 0.3
+    # The sum is rounded to a step of the output; where it is outside of the output's range it saturates.
+    assert np.abs(after - before - shift)[inside].max() <= scale * 1.01
+    assert np.abs((after - before - shift)[inside].mean()) < scale / 4
+    assert shift_logits(integer, np.zeros(64, np.float32)) == shift_logits(shifted, -shift), "there and back again"
+
+
+def test_network_without_a_quantized_bias_cannot_be_shifted(files: dict[str, bytes]) -> None:
+    assert shift_logits(files["float"], np.zeros(64, np.float32)) is None
 
 
 def test_entry_of_the_same_name_is_replaced(files: dict[str, bytes]) -> None:

@@ -175,6 +175,17 @@ def test_temperature_and_points_come_from_the_int8_model_on_validation_photos(co
             assert manifest.operating_points[name][lighting].n == 6
 
 
+def test_logits_are_those_of_the_float_model_in_the_mean(converted: Converted) -> None:
+    with np.load(converted.parent.path / "calibration.npz") as calibration:
+        pictures = calibration["images"]
+    network, model = Interpreter(converted.bundle.model), FloatModel(converted.parent.model)
+    corrected = np.stack([network.run(picture) for picture in pictures])
+    error = (model.logits(pictures) - corrected).mean(axis=0)
+    step = read_graph(converted.bundle.model.read_bytes()).output.scale
+    assert np.abs(error).max() < step / 4
+    assert converted.bundle.manifest.provenance.settings["bias_correction"] > 2 * np.abs(error).max()
+
+
 def test_golden_pictures_are_what_the_runtime_gives(converted: Converted) -> None:
     with np.load(converted.bundle.path / "golden.npz") as golden:
         inputs, outputs, runtime = golden["inputs"], golden["outputs"], str(golden["runtime"])
@@ -200,7 +211,9 @@ def test_provenance_names_parent_command_and_versions(converted: Converted) -> N
     assert origin.parent["command"] == "train fit photos"
     assert set(origin.versions) == {"edge-watch", "python", "numpy", "opencv", "tensorflow", "keras", "ai_edge_litert"}
     assert (origin.data, origin.photos, origin.seed) == (parent.data, parent.photos, parent.seed)
-    assert origin.settings == {"dropout": 0.2, "quantize": "int8", "samples": 48}
+    settings = dict(origin.settings)
+    assert 0 < settings.pop("bias_correction") < 1
+    assert settings == {"dropout": 0.2, "quantize": "int8", "samples": 48}
     counts = converted.bundle.manifest.quantization.calibration
     assert counts == {name: {"day": 12, "night": 4} for name in tiny.NAMES}
     assert str(converted.folder) not in (converted.bundle.path / "manifest.json").read_text()

@@ -23,9 +23,11 @@ CLASSES = ("empty", "round", "square")
 
 
 def draw(kind: str, number: int) -> np.ndarray:
-    """(80, 100, 3) uint8 BGR: a shape of its own place and colour on noise."""
+    """(80, 100, 3) uint8 BGR: a shape of its own place and colour on a noisy blue and orange ground."""
     dice = np.random.default_rng([number, CLASSES.index(kind)])
     image = dice.integers(60, 120, (80, 100, 3)).astype(np.uint8)
+    image[:, :50, 0] += 100
+    image[:, 50:, 2] += 100
     x, y = (int(place) for place in dice.integers(30, 50, 2))
     colour = tuple(int(value) for value in dice.integers(150, 255, 3))
     if kind == "round":
@@ -224,24 +226,30 @@ def test_fit_without_tensorflow_says_what_to_install(bad_data: Path) -> None:
     assert not (bad_data / "new").exists()
 
 
-@pytest.mark.parametrize(("stop", "code", "kept"), [(signal.SIGINT, 0, True), (signal.SIGTERM, 143, False)])
-def test_fit_ends_cleanly_when_stopped(bad_data: Path, tmp_path: Path, stop: int, code: int, kept: bool) -> None:
+@pytest.mark.parametrize(("at", "stop", "code", "kept"), [
+    pytest.param("fine-tuning 1/900", signal.SIGINT, 0, True, id="Ctrl-C keeps what was learned"),
+    pytest.param("training the head", signal.SIGINT, 130, False, id="Ctrl-C before anything was learned"),
+    pytest.param("training the head", signal.SIGTERM, 143, False, id="SIGTERM"),
+])
+def test_fit_ends_cleanly_when_stopped(
+    bad_data: Path, tmp_path: Path, at: str, stop: int, code: int, kept: bool
+) -> None:
     long = ["-m", "train", "fit", bad_data / "good", *SMALL[:-1], "900", "--out", tmp_path / "new"]
     # Where the tests run in the background, SIGINT is ignored from the start, and would be in the child.
-    process = subprocess.Popen(["env", "--default-signal=INT", sys.executable, *map(str, long)], cwd=ROOT,
-                               stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    assert process.stderr is not None
     said = []
-    for line in process.stderr:
-        said.append(line)
-        if line.startswith("fine-tuning 1/900"):
-            process.send_signal(stop)
-    assert process.wait(timeout=120) == code, "".join(said)
+    with subprocess.Popen(["env", "--default-signal=INT", sys.executable, *map(str, long)], cwd=ROOT,
+                          stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            said.append(line)
+            if line.startswith(at):
+                process.send_signal(stop)
+    assert process.returncode == code, "".join(said)
     assert [path.name for path in tmp_path.iterdir()] == (["new"] if kept else [])
     if kept:
         assert ModelBundle.open(tmp_path / "new").labels.names == CLASSES
         assert "interrupted" in (tmp_path / "new/CARD.md").read_text()
-        assert "Traceback" not in "".join(said)
+    assert "Traceback" not in "".join(said)
 
 
 def test_fit_says_that_a_class_without_photos_is_no_class(bad_data: Path, tmp_path: Path) -> None:

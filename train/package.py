@@ -98,9 +98,10 @@ def calibration(
     counts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(LIGHTINGS, 0))
     for index, name in enumerate(names):
         rows = [int(row) for row in train if truth[row] == index]
-        for place, row in enumerate(draw.sample(rows, min(each, len(rows)))):
+        drawn = draw.sample(rows, min(each, len(rows)))
+        for place, row in enumerate(drawn):
             picture = np.asarray(pixels[row])
-            turned = place < round(GREY_SHARE * each)
+            turned = place < round(GREY_SHARE * len(drawn))
             images.append(infrared(picture) if turned else picture)
             light: Lighting = "night" if turned or is_infrared(picture) else "day"
             labels.append(index)

@@ -12,8 +12,9 @@ Unfreeze = int | Literal["all"]
 class Recipe:
     """The settings of one training; all of them stand in the bundle's provenance.
 
-    Expected of the defaults on 1,500 wildlife photos of 20 classes, MobileNetV2 with ImageNet weights: at least 97 % of
-    the test photos right by day (a linear classifier on frozen features: 95.9 %).
+    Seen with the defaults on 1,500 wildlife photos of 20 classes, MobileNetV2, ImageNet weights, one seed: 96.5 % of
+    the test photos right by day, 93.2 % in infrared-grey, every tiger in both. Most of what is wrong are jaguars and
+    leopards, some of which are labelled wrongly.
     """
 
     backbone: str = "mobilenet_v2"

@@ -51,9 +51,11 @@ def curves_png(history: Sequence[dict[str, float]]) -> bytes:
     epochs = np.arange(len(history))
     figure = Figure((10, 4), layout="constrained")
     for axes, key, title in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("Loss", "Accuracy"), strict=True):
-        for name, colour, label in ((key, QUIET, "training (augmented)"), (f"val_{key}", DAY, "validation")):
+        # The head alone was trained on photos as they are: its first entry does not compare with the later ones.
+        lines = ((key, 1, QUIET, "training (augmented)"), (f"val_{key}", 0, DAY, "validation"))
+        for name, first, colour, label in lines:
             values = [entry[name] for entry in history]
-            axes.plot(epochs, values, color=colour, marker="o", markersize=4, label=label)
+            axes.plot(epochs[first:], values[first:], color=colour, marker="o", markersize=4, label=label)
         best = max(range(len(history)), key=lambda epoch: score(history[epoch]))
         axes.plot(best, history[best][f"val_{key}"], "o", color=NIGHT, markersize=8, label="best", zorder=3)
         axes.set_title(title, fontsize=11, color=INK)
