@@ -58,12 +58,12 @@ def parser() -> argparse.ArgumentParser:
 
     inspect = commands.add_parser("inspect", help="what is in the photos, and what is wrong with them")
     inspect.add_argument("data", metavar="DATA", type=Path)
-    inspect.add_argument("--exclude", type=Path, metavar="LIST", help="photos to leave out, as for fit")
     evaluate = commands.add_parser("evaluate", help="measure a bundle, float or int8, on labelled photos")
     evaluate.add_argument("bundle", metavar="BUNDLE", type=Path)
     evaluate.add_argument("data", metavar="DATA", type=Path,
                           help="as for fit; where it has a test folder, only that counts")
     for command in (inspect, evaluate):
+        command.add_argument("--exclude", type=Path, metavar="LIST", help="photos to leave out, as for fit")
         command.add_argument("--json", action="store_true", help="print JSON instead of a table")
     for command in (fit, inspect, evaluate):
         command.add_argument("--debug", action="store_true", help="show tracebacks")
@@ -95,7 +95,7 @@ def _main(argv: Sequence[str]) -> int:
     if arguments.command == "evaluate":
         from train.evaluate import evaluate
 
-        return evaluate(arguments.bundle, arguments.data, arguments.json)
+        return evaluate(arguments.bundle, arguments.data, arguments.exclude, arguments.json)
     return _fit(arguments, shlex.join(["train", *argv]))
 
 

@@ -26,14 +26,14 @@ from train.quiet import import_tensorflow
 Logits = Callable[[NDArray[np.uint8], NDArray[np.int64], Lighting], NDArray[np.float32]]
 
 
-def evaluate(bundle_path: Path, root: Path, as_json: bool) -> int:
+def evaluate(bundle_path: Path, root: Path, exclude: Path | None, as_json: bool) -> int:
     """`train evaluate`: print a bundle's metrics on the photos of DATA by day and in infrared-grey.
 
     Raises:
         EdgeWatchError: no bundle, no photos, or photos of classes that the bundle does not have.
     """
     bundle = ModelBundle.open(bundle_path)
-    photos = choose(bundle, find_photos(root))
+    photos = choose(bundle, find_photos(root, exclude))
     run = _float(bundle) if bundle.is_float else _converted(bundle)
     working = Path(tempfile.mkdtemp(prefix="train-evaluate-"))
     try:

@@ -13,7 +13,7 @@ class Recipe:
     """The settings of one training; all of them stand in the bundle's provenance.
 
     Seen with the defaults on 1,500 wildlife photos of 20 classes, MobileNetV2, ImageNet weights, one seed: 96.5 % of
-    the test photos right by day, 93.2 % in infrared-grey, every tiger in both. Most of what is wrong are jaguars and
+    the test photos right by day, 93.2 % in infrared-grey, every tiger in both. A third of what is wrong are jaguars and
     leopards, some of which are labelled wrongly.
     """
 
