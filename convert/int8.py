@@ -58,7 +58,7 @@ class FloatModel:
                 import tensorflow as tf
             except ImportError as error:
                 raise MissingRuntimeError(f"expected TensorFlow, found none ({error}); "
-                                          f"type: pip install 'edge-watch[train]'") from error
+                                          f"type, in the checkout: pip install '.[train]'") from error
             self._keras, self._tf = keras, tf
             # Names of layers count up within a process; the file shall not depend on what ran before.
             keras.backend.clear_session()

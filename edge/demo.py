@@ -99,7 +99,7 @@ def _broker_command(kind: str | None, port: int, folder: Path) -> tuple[str, lis
         return "amqtt", [sys.executable, "-m", "amqtt.scripts.broker_script", "-d", "-c", str(file)]
     raise MissingRuntimeError(
         f"expected an MQTT broker ({kind or 'mosquitto or amqtt'}), found none installed; "
-        "type: pip install 'edge-watch[demo]'"
+        "type, in the checkout: pip install '.[demo]'"
     )
 
 

@@ -31,7 +31,8 @@ def load_runtime() -> tuple[Any, str, str]:
         return module.Interpreter, package, version
     raise MissingRuntimeError(
         "expected ai-edge-litert or tflite-runtime, found neither "
-        f"({'; '.join(reasons)}); type: pip install ai-edge-litert, or on 32-bit: pip install 'edge-watch[tflite]'"
+        f"({'; '.join(reasons)}); type: pip install ai-edge-litert, or on 32-bit, in the checkout: "
+        "pip install '.[tflite]'"
     )
 
 

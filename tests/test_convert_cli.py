@@ -263,4 +263,4 @@ def test_missing_tensorflow_says_what_to_type(
     monkeypatch.setitem(sys.modules, "keras", None)
     said = refused(capsys, "runs/deer", "--no-verify")
     assert said.startswith("expected TensorFlow, found none (")
-    assert said.endswith("type: pip install 'edge-watch[train]'")
+    assert said.endswith("type, in the checkout: pip install '.[train]'")

@@ -92,7 +92,7 @@ def test_demo_without_a_broker_says_what_to_type(
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "expected an MQTT broker (mosquitto or amqtt), found none installed" in said
-    assert "pip install 'edge-watch[demo]'" in said
+    assert "pip install '.[demo]'" in said
 
 
 def test_demo_that_cannot_store_says_so_before_it_starts(tmp_path: Path) -> None:

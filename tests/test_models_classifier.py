@@ -118,7 +118,7 @@ def test_missing_runtime_says_what_to_install(tmp_path: Path, monkeypatch: pytes
         Interpreter(stored(tmp_path, network()))
     assert "expected ai-edge-litert or tflite-runtime, found neither" in str(found.value)
     assert "pip install ai-edge-litert" in str(found.value)
-    assert "pip install 'edge-watch[tflite]'" in str(found.value)
+    assert "pip install '.[tflite]'" in str(found.value)
     assert "\n" not in str(found.value)
     assert isinstance(found.value, ImportError)
 

@@ -222,7 +222,7 @@ def test_fit_without_tensorflow_says_what_to_install(bad_data: Path) -> None:
     done = subprocess.run([sys.executable, "-c", hidden, "fit", "good", "--out", "new"], cwd=bad_data, text=True,
                           env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, timeout=60, check=False)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].endswith("type: pip install 'edge-watch[train]'")
+    assert done.stderr.splitlines()[-1].endswith("type, in the checkout: pip install '.[train]'")
     assert not (bad_data / "new").exists()
 
 

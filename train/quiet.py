@@ -23,7 +23,7 @@ def import_tensorflow() -> None:
             import tensorflow  # noqa: F401
     except ImportError as error:
         raise MissingRuntimeError(f"expected TensorFlow, found none ({error}); "
-                                  f"type: pip install 'edge-watch[train]'") from error
+                                  f"type, in the checkout: pip install '.[train]'") from error
     finally:
         os.dup2(terminal, 2)
         os.close(terminal)
