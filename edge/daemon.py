@@ -62,7 +62,6 @@ def run_daemon(settings: Settings, debug: bool = False) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with alone_in(settings.data), Outbox(settings.data / FILE_NAME) as outbox:
-        _say_what_is_watched(settings, camera, classifier)
         daemon = Daemon(settings, camera, classifier, outbox, topics, broker)
         try:
             daemon.run(stop)
@@ -108,7 +107,7 @@ def known_species(settings: Settings, classifier: Classifier) -> Settings:
     return dataclasses.replace(settings, species=tuple(label.name for label in labels))
 
 
-def _say_what_is_watched(settings: Settings, camera: Camera, classifier: Classifier) -> None:
+def _say_what_is_watched(settings: Settings, camera: Camera, classifier: TimedClassifier) -> None:
     wanted = ", ".join(settings.species) or "every species, alerting of none (name some with --species)"
     log.info("watching %s for %s with model %s", camera.name, wanted, classifier.bundle.title)
     if not classifier.labels.of_type("human"):
@@ -136,7 +135,7 @@ class Daemon:
         )
         self._classifier = TimedClassifier(classifier)
         self._started = self._health_due = self._store_due = time.monotonic()
-        self._frames = 0
+        self._frames = self._alerts = 0
         self._publisher: Publisher | None = None
         self._unstored: deque[Alert] = deque(maxlen=MOST_UNSTORED)
 
@@ -154,14 +153,16 @@ class Daemon:
             # The camera gave no frame, but what was stored before can still be told.
             self._publisher = self._connect()
         if self._publisher is not None:
+            if self._publisher.connected:
+                self._tell_health(self._publisher)
             self._publisher.stop()
             waiting = self._depth()
-        log.info(
-            "ended after %d frames, %d skipped%s",
-            self._frames,
-            self._camera.skipped,
-            f"; {waiting} messages wait in {self._outbox.path} for the next start" if waiting else "",
-        )
+        kept = f"; {waiting} messages wait in {self._outbox.path} for the next start" if waiting else ""
+        if self._frames or kept:
+            log.info(
+                "ended after %d frames (%d skipped) with %d alerts%s",
+                self._frames, self._camera.skipped, self._alerts, kept,
+            )  # fmt: skip
 
     def _before_restart(self) -> tuple[list[Sighting], dict[str, datetime]]:
         """Visits that may still go on, and when each target was last alerted.
@@ -177,6 +178,8 @@ class Daemon:
 
     def _counted(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         for frame in frames:
+            if not self._frames:
+                _say_what_is_watched(self._settings, self._camera, self._classifier)
             self._frames += 1
             yield frame
             # After the first frame: whatever connecting costs, the first look did not wait for it.
@@ -201,8 +204,8 @@ class Daemon:
         """Pass sightings on, then store each change of a visit and tell of it on `events`."""
         for sighting in sightings:
             if sighting.type == "new":
-                begun = f"{sighting.event_start:%H:%M:%S}"
-                log.info("%s %s, %.0f %% sure", begun, sighting.species, 100 * sighting.probability)
+                when = f" at {sighting.event_start:%Y-%m-%d %H:%M:%S}" if sighting.replay else ""
+                log.info("%s, %.0f %% sure%s", sighting.species, 100 * sighting.probability, when)
             # The alert first: were the visit stored alone when the power fails, it would go on after the restart as one
             # that is not new, and never be told.
             yield sighting
@@ -229,6 +232,7 @@ class Daemon:
                 log.error("%s; %d alerts wait in memory, watching goes on", error, len(self._unstored))
                 return
             self._unstored.popleft()
+            self._alerts += new
             said = alert.sighting.id if new else "was told before, not again"
             log.info("alert: %s %s", alert.sighting.species, said)
 

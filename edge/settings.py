@@ -120,6 +120,8 @@ def _convert(name: str, value: Any) -> Any:
     """
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if name == "species":
+        if value == "":
+            raise UsageError("species: expected names, found an empty text; leave it out to alert of none")
         listed = value.split(",") if isinstance(value, str) else value
         if isinstance(listed, (list, tuple)) and all(isinstance(item, str) for item in listed):
             return tuple(item.strip() for item in listed if item.strip())

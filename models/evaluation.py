@@ -11,6 +11,8 @@ from models.manifest import ClassMetrics, Metrics, OperatingPoint
 
 PRECISION = 0.95
 """Of the pictures that a species' operating point lets through, this share must be right."""
+FEW = 30
+"""Validation photos below which the temperature may only make a network less sure."""
 LEAST_THRESHOLD = 0.5
 """A class that is never confused on a few validation photos still has to beat all others together."""
 
@@ -149,5 +151,8 @@ def calibrate(
         names: the classes' names, in order.
     """
     temperature = fit_temperature(np.concatenate(list(by_lighting.values())), np.tile(truth, len(by_lighting)))
+    if len(truth) < FEW:
+        # All of a handful being right does not make a network surer than it says it is.
+        temperature = max(1.0, temperature)
     probabilities = {lighting: softmax(logits, temperature) for lighting, logits in by_lighting.items()}
     return temperature, operating_points(probabilities, truth, names)

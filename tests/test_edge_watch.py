@@ -177,6 +177,7 @@ def test_kill_in_the_middle_of_a_visit_loses_and_doubles_nothing(tmp_path: Path,
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
+        (["--species", ""], 2, "species: expected names, found an empty text"),
         (["--species", "empty"], 2, "expected an animal, found empty"),
         (["--truth", "nothing.csv", "--species", "tiger"], 2, "expected --species and --source"),
         (["--species", "tigr"], 2, "the model does not know 'tigr'; did you mean: tiger"),

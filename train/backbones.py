@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -77,7 +78,10 @@ def _backbone(name: str, weights: str, size: int) -> keras.Model:
     backbone = entry.build(weights=None, **options)
     if weights != "none":
         try:
-            backbone.load_weights(weights)
+            with warnings.catch_warnings():
+                # A hundred of them before the one line that says it.
+                warnings.simplefilter("ignore")
+                backbone.load_weights(weights)
         except (ValueError, KeyError, OSError) as error:
             reason = str(error).strip().splitlines()[0][:160]
             raise EdgeWatchError(f"{weights}: expected the weights of {name} without its top, found others "

@@ -13,8 +13,8 @@ from train.report import Counts
 
 USE = """Names what a fixed camera sees: the animal (or person, or nothing) in a crop around something that moved, by
 day or in infrared-grey at night. It runs on the camera's own small computer. It knows the classes below and no others:
-any other animal gets one of these names, mostly with a low probability, which is what the operating points are for. It
-does not tell individuals apart, nor recognise who a person is. Do not let it alone decide about anything that harms."""
+any other animal gets one of these names, and often enough with a probability above its operating point. It does not
+tell individuals apart, nor recognise who a person is. Do not let it alone decide about anything that harms."""
 
 RESULTS = """On the test photos; "grey" are infrared-grey versions of the same photos. "point" is the operating point:
 the probability from which on a class counts as recognised, chosen on the validation photos for a precision of 95 %."""

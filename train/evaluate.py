@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -38,6 +39,9 @@ def evaluate(bundle_path: Path, root: Path, exclude: Path | None, as_json: bool)
     working = Path(tempfile.mkdtemp(prefix="train-evaluate-"))
     try:
         pictures = decode(root, photos, bundle.manifest.input.size, working, lambda done: None)
+        if SPLIT not in bundle.manifest.files and not (root / "test").is_dir():
+            print(f"{bundle.title} does not say what it was trained on: if these photos were, the numbers are too good",
+                  file=sys.stderr)
         rows = np.array(_fresh(bundle, pictures.photos), np.int64)
         if not len(rows):
             raise EdgeWatchError(f"{root}: expected photos that {bundle.title} was not trained on, found none; "
@@ -60,7 +64,8 @@ def choose(bundle: ModelBundle, data: DataSet) -> tuple[Photo, ...]:
     unknown = sorted(set(data.names) - set(bundle.labels.names))
     if unknown:
         raise EdgeWatchError(f"{data.root}: expected folders named after the classes of {bundle.title}, found also "
-                             f"{', '.join(unknown)}; it knows {', '.join(bundle.labels.names)}")
+                             f"{', '.join(unknown)}; it knows {', '.join(bundle.labels.names)}; leave the others out "
+                             f"with --exclude")
     return tuple(photo for photo in data.photos if photo.split == "test") or data.photos
 
 
