@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import logging
-import shutil
+import os
 import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,19 +22,17 @@ from numpy.typing import NDArray
 
 from edge.broker import Broker
 from edge.cameras import Camera, default_source, open_camera
-from edge.database import OutboxError
-from edge.homeassistant import discovery_message
-from edge.outbox import FILE_NAME, Outbox
-from edge.payloads import Health, Topics, alert_messages
+from edge.payloads import Topics
 from edge.settings import Settings
 from edge.types import Alert, Frame, Sighting
 from edge.watch import watch
 from models import __version__
 from models.bundle import ModelBundle
 from models.classifier import Classifier
-from models.errors import UsageError
+from models.errors import OutboxError, UsageError
 
 if TYPE_CHECKING:
+    from edge.outbox import Outbox
     from edge.publisher import Publisher
 
 log = logging.getLogger("edge-watch")
@@ -61,8 +60,14 @@ def run_daemon(settings: Settings, debug: bool = False) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with alone_in(settings.data), Outbox(settings.data / FILE_NAME) as outbox:
-        daemon = Daemon(settings, camera, classifier, outbox, topics, broker)
+    with alone_in(settings.data), contextlib.ExitStack() as closing:
+
+        def open_outbox() -> Outbox:
+            from edge.outbox import FILE_NAME, Outbox
+
+            return closing.enter_context(Outbox(settings.data / FILE_NAME))
+
+        daemon = Daemon(settings, camera, classifier, open_outbox, topics, broker)
         try:
             daemon.run(stop)
         finally:
@@ -115,29 +120,31 @@ def _say_what_is_watched(settings: Settings, camera: Camera, classifier: TimedCl
 
 
 class Daemon:
-    """One watch: takes sightings and alerts from the chain, stores them, and hands them to the publisher."""
+    """One watch: takes sightings and alerts from the chain, stores them, and hands them to the publisher.
+
+    The outbox is opened when it is first needed: for a replay that is after the first look, which so comes sooner.
+    """
 
     def __init__(
         self,
         settings: Settings,
         camera: Camera,
         classifier: Classifier,
-        outbox: Outbox,
+        open_outbox: Callable[[], Outbox],
         topics: Topics,
         broker: Broker,
     ) -> None:
-        self._settings, self._camera, self._outbox, self._topics, self._broker = (
-            settings,
-            camera,
-            outbox,
-            topics,
-            broker,
-        )
+        self._settings, self._camera, self._topics, self._broker = settings, camera, topics, broker
+        self._open_outbox = open_outbox
         self._classifier = TimedClassifier(classifier)
         self._started = self._health_due = self._store_due = time.monotonic()
         self._frames = self._alerts = 0
         self._publisher: Publisher | None = None
         self._unstored: deque[Alert] = deque(maxlen=MOST_UNSTORED)
+
+    @functools.cached_property
+    def _outbox(self) -> Outbox:
+        return self._open_outbox()
 
     def run(self, stop: threading.Event) -> None:
         """Run the chain until the camera ends."""
@@ -192,6 +199,7 @@ class Daemon:
                 self._tell_health(self._publisher)
 
     def _connect(self) -> Publisher:
+        from edge.homeassistant import discovery_message
         from edge.publisher import Publisher
 
         off_delay = round(self._settings.alert_interval.total_seconds())
@@ -223,6 +231,8 @@ class Daemon:
 
     def _store(self) -> None:
         """Store what waits to be stored; what cannot be (a full disk) waits in memory and is tried again."""
+        from edge.payloads import alert_messages
+
         self._store_due = time.monotonic() + STORE_AGAIN_S
         while self._unstored:
             alert = self._unstored[0]
@@ -245,10 +255,12 @@ class Daemon:
 
     def _tell_health(self, publisher: Publisher) -> None:
         try:
-            counts, free = self._outbox.counts(), shutil.disk_usage(self._settings.data).free
+            counts, free = self._outbox.counts(), os.statvfs(self._settings.data)
         except OSError as error:  # an OutboxError is one
             log.error("no health can be told: %s; watching goes on", error)
             return
+        from edge.payloads import Health
+
         publisher.health(
             Health(
                 uptime_s=round(time.monotonic() - self._started, 1),
@@ -256,7 +268,7 @@ class Daemon:
                 skipped=self._camera.skipped,
                 inference_ms=self._classifier.mean_ms,
                 temperature_c=_temperature(),
-                disk_free_mb=round(free / 1e6, 1),
+                disk_free_mb=round(free.f_bavail * free.f_frsize / 1e6, 1),
                 outbox_depth=counts.depth + len(self._unstored),
                 dropped=counts.dropped,
                 refused=counts.refused,

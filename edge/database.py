@@ -11,14 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from models.errors import EdgeWatchError
+from models.errors import OutboxError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-class OutboxError(EdgeWatchError, OSError):
-    """Something could not be stored or read: a full disk, a read-only one, a file from a newer version."""
 
 
 class Database:

@@ -10,9 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from edge.database import Database, OutboxError
+from edge.database import Database
 from edge.payloads import Message
 from edge.types import Alert, BBox, Sighting
+from models.errors import OutboxError
 
 __all__ = ["DEFAULT_MAX_BYTES", "FILE_NAME", "Counts", "Outbox", "OutboxError", "Stored"]
 

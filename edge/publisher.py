@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from edge import homeassistant
 from edge.broker import Broker, BrokerError, keep_connected
-from edge.database import OutboxError
 from edge.mqtt import Link
 from edge.outbox import Outbox, Stored
 from edge.payloads import (
@@ -24,6 +23,7 @@ from edge.payloads import (
     status_message,
 )
 from edge.types import Sighting
+from models.errors import OutboxError
 
 log = logging.getLogger(__name__)
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import difflib
 import os
-import socket
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -25,7 +22,7 @@ def _data_folder() -> Path:
 
 
 def _computer() -> str:
-    return socket.gethostname()
+    return os.uname().nodename
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +86,9 @@ def read_settings(file: Path | None, options: Mapping[str, Any]) -> Settings:
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
+    import difflib
+    import tomllib
+
     try:
         found = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

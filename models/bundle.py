@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +92,10 @@ def write_bundle(
     Raises:
         EdgeWatchError: the folder exists, or cannot be written; nothing is left behind.
     """
+    # Slow to import, and a trap only reads bundles.
+    import shutil
+    import tempfile
+
     require_free(path, force)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -127,6 +129,8 @@ def require_free(path: Path, force: bool = False) -> None:
 def _fill(
     path: Path, working: Path, manifest: Manifest, labels: LabelMap, files: Mapping[str, bytes | Path]
 ) -> ModelBundle:
+    import shutil
+
     (working / LABELS).write_text(labels.to_csv(), encoding="utf-8")
     for name, content in files.items():
         if isinstance(content, Path):

@@ -38,6 +38,10 @@ class CameraError(EdgeWatchError, OSError):
     """A camera or file that gives no frames."""
 
 
+class OutboxError(EdgeWatchError, OSError):
+    """Something could not be stored or read: a full disk, a read-only one, a file from a newer version."""
+
+
 def run(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
     """Run a command's `main`; turn its errors into one line on stderr and an exit code.
 

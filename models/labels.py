@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -81,6 +80,8 @@ class LabelMap(Sequence[Label]):
         known.pop("", None)
         if typed in known:
             return known[typed]
+        import difflib  # for people who mistype only
+
         near = difflib.get_close_matches(typed, known, n=5, cutoff=0.5)
         near_names = list(dict.fromkeys(self._labels[known[text]].name for text in near))
         if near_names:

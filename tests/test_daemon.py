@@ -59,7 +59,7 @@ def watch(data: Path, camera: LiveCamera, **changes: object) -> list[tuple[str, 
     settings = dataclasses.replace(Settings(), species=("tiger",), data=data, deployment="oak", **changes)  # type: ignore[arg-type]
     broker = Broker.parse(f"mqtt://127.0.0.1:{free_port()}")
     with Outbox(data / FILE_NAME) as outbox:
-        daemon = Daemon(settings, camera, TigerEverywhere(), outbox, Topics("oak"), broker)  # type: ignore[arg-type]
+        daemon = Daemon(settings, camera, TigerEverywhere(), lambda: outbox, Topics("oak"), broker)  # type: ignore[arg-type]
         with contextlib.suppress(CameraError):
             daemon.run(threading.Event())
         return [(stored.message.id, stored.message.topic) for stored in outbox.pending(100)]

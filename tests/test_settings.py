@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -33,7 +34,7 @@ def test_file_sets_and_the_command_line_goes_over_it(tmp_path: Path) -> None:
 
 def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/edge-watch")
-    monkeypatch.setattr("socket.gethostname", lambda: "trap7")
+    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(nodename="trap7"))
     found = Settings()
     assert (found.broker, found.prefix, found.deployment) == ("mqtt://localhost:1883", "edge-watch", "trap7")
     assert (found.event_gap, found.alert_interval) == (timedelta(seconds=60), timedelta(minutes=10))
