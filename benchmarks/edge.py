@@ -40,6 +40,7 @@ while True:
 """
 
 FIRST_CLASSIFICATION = """
+from edge.__main__ import main
 import os, sys
 from models.classifier import Classifier
 classify = Classifier.classify
@@ -47,7 +48,6 @@ def first(*arguments):
     classify(*arguments)
     os._exit(0)
 Classifier.classify = first
-from edge.__main__ import main
 main(sys.argv[1:])
 os._exit(1)
 """

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from edge.broker import Broker
 from edge.cameras import Camera, default_source, open_camera
-from edge.payloads import Topics
 from edge.settings import Settings
+from edge.topics import Topics
 from edge.types import Alert, Frame, Sighting
 from edge.watch import watch
 from models import __version__

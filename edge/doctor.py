@@ -109,7 +109,7 @@ def check_broker(settings: Settings) -> str:
     """A message goes to the broker and comes back."""
     from edge.broker import Broker
     from edge.mqtt import round_trip
-    from edge.payloads import Topics
+    from edge.topics import Topics
 
     broker = Broker.parse(settings.broker, settings.credentials)
     seconds = round_trip(broker, Topics(settings.deployment, settings.prefix))

@@ -6,7 +6,8 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 
-from edge.payloads import Message, Topics, encode
+from edge.payloads import Message, encode
+from edge.topics import Topics
 
 STATUS_TOPIC = "homeassistant/status"
 """Home Assistant says `online` here after its own restart; announcements are then due again."""

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.broker import DEFAULT_URL, Broker, keep_connected
-from edge.payloads import DEFAULT_PREFIX, check_prefix
+from edge.topics import DEFAULT_PREFIX, check_prefix
 from models.errors import EdgeWatchError, UsageError, run
 
 if TYPE_CHECKING:

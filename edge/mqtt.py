@@ -20,7 +20,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.broker import Broker, BrokerError
-from edge.payloads import Message, Topics
+from edge.payloads import Message
+from edge.topics import Topics
 
 _UNSUPPORTED_PROTOCOL = 0x84
 _LOCAL_PATIENCE_S = 2.0

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal, TypedDict
-from urllib.parse import quote
 
 from edge import exif
-from models.errors import UsageError
+from edge.topics import DEFAULT_PREFIX, Topics
 
 if TYPE_CHECKING:
     # edge.types needs numpy, which edge-listen does without.
     from edge.types import Alert, Deployment, Sighting
 
 SCHEMA_VERSION = 1
-DEFAULT_PREFIX = "edge-watch"
 
 # What is sent first; when space runs out, the reverse is what is dropped first.
 ALERT_PRIORITY = 0
@@ -112,63 +109,6 @@ class Health:
     refused: int
     unheard: int
     next_contact_by: float
-
-
-@dataclass(frozen=True, slots=True)
-class Topics:
-    """The topics of one trap, `<prefix>/<deployment>/...`.
-
-    Raises:
-        UsageError: a prefix that no topic may begin with, or an empty deployment.
-    """
-
-    deployment: str
-    prefix: str = DEFAULT_PREFIX
-
-    def __post_init__(self) -> None:
-        if not self.deployment:
-            raise UsageError("a deployment needs a name: give one with --deployment")
-        check_prefix(self.prefix)
-
-    @property
-    def base(self) -> str:
-        # A name may hold what a topic level may not (+ # / and space), so those are percent-encoded.
-        return f"{self.prefix}/{quote(self.deployment, safe='')}"
-
-    @property
-    def status(self) -> str:
-        return f"{self.base}/status"
-
-    @property
-    def events(self) -> str:
-        return f"{self.base}/events"
-
-    @property
-    def health(self) -> str:
-        return f"{self.base}/health"
-
-    def alert(self, species: str) -> str:
-        return f"{self.base}/alert/{species_level(species)}"
-
-    def image(self, species: str) -> str:
-        return f"{self.alert(species)}/image"
-
-
-def check_prefix(prefix: str) -> str:
-    """Return `prefix` if topics may begin with it; UsageError if not."""
-    if not prefix or re.search(r"[+#\x00]|^[/$]|/$", prefix):
-        raise UsageError(
-            f"expected a topic prefix like {DEFAULT_PREFIX}, no + or # and no / at its ends, got {prefix!r}"
-        )
-    return prefix
-
-
-def species_level(species: str) -> str:
-    """A species as a topic level: lower case, `[a-z0-9_]`, anything else percent-encoded."""
-    return "".join(
-        letter if re.fullmatch("[a-z0-9_]", letter) else "".join(f"%{byte:02X}" for byte in letter.encode())
-        for letter in species.lower()
-    )
 
 
 def alert_messages(alert: Alert, prefix: str = DEFAULT_PREFIX) -> tuple[Message, ...]:

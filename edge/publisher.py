@@ -12,16 +12,8 @@ from edge import homeassistant
 from edge.broker import Broker, BrokerError, keep_connected
 from edge.mqtt import Link
 from edge.outbox import Outbox, Stored
-from edge.payloads import (
-    FrigateObject,
-    Health,
-    Message,
-    Topics,
-    event_message,
-    frigate_object,
-    health_message,
-    status_message,
-)
+from edge.payloads import FrigateObject, Health, Message, event_message, frigate_object, health_message, status_message
+from edge.topics import Topics
 from edge.types import Sighting
 from models.errors import OutboxError
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from edge.types import BBox, Lighting, Named, Prediction, Sighting
 from models.labels import Label, LabelMap
 from models.manifest import OperatingPoint
 
-REPLAY_NAMESPACE = uuid.UUID("6f0e7a52-5d0c-5c1c-9c43-0d7b1c1e5a11")
+REPLAY_NAMESPACE = "6f0e7a52-5d0c-5c1c-9c43-0d7b1c1e5a11"
 """Ids of replayed visits are made from the file and the frame within this namespace."""
 JPEG_QUALITY = 85
 SAME_PLACE = 0.1
@@ -219,11 +218,15 @@ def _jpeg(image: NDArray[np.uint8]) -> bytes:
 
 def _replay_id(source: str, index: int, species: str) -> str:
     """The same for the same file, place in it and species, so that a second replay tells nobody anything new."""
-    return str(uuid.uuid5(REPLAY_NAMESPACE, f"{source}#{index}#{species}"))
+    import uuid  # only when something was seen
+
+    return str(uuid.uuid5(uuid.UUID(REPLAY_NAMESPACE), f"{source}#{index}#{species}"))
 
 
 def uuid7() -> str:
     """A UUIDv7 (RFC 9562): 48 bits of Unix time in ms, then random bits; sorts by time."""
+    import uuid
+
     value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
     value = value & ~(0xF << 76) | 7 << 76
     return str(uuid.UUID(int=value & ~(0x3 << 62) | 2 << 62))

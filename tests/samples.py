@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from edge.outbox import Outbox
-from edge.payloads import Topics, alert_messages
+from edge.payloads import alert_messages
+from edge.topics import Topics
 from edge.types import Alert, BBox, Deployment, Sighting
 
 IST = timezone(timedelta(hours=5, minutes=30))

@@ -16,8 +16,8 @@ import pytest
 from edge.broker import Broker
 from edge.daemon import Daemon, alone_in
 from edge.outbox import FILE_NAME, Outbox, OutboxError
-from edge.payloads import Topics
 from edge.settings import Settings
+from edge.topics import Topics
 from edge.types import Alert, Frame
 from models.errors import CameraError, UsageError
 from models.labels import Label, LabelMap

@@ -143,7 +143,7 @@ import sys, time
 from pathlib import Path
 from edge.broker import Broker
 from edge.outbox import Outbox
-from edge.payloads import Topics
+from edge.topics import Topics
 from edge.publisher import Publisher
 
 with Outbox(Path(sys.argv[1])) as outbox:

@@ -12,16 +12,8 @@ import pytest
 
 from edge import exif
 from edge.homeassistant import ascii_id, discovery_message
-from edge.payloads import (
-    Health,
-    Message,
-    Topics,
-    alert_messages,
-    event_message,
-    frigate_object,
-    health_message,
-    status_message,
-)
+from edge.payloads import Health, Message, alert_messages, event_message, frigate_object, health_message, status_message
+from edge.topics import Topics
 from edge.types import Alert, Deployment
 from models.errors import UsageError
 from tests.samples import ID, START, alert, sighting
