@@ -3,7 +3,7 @@
 PYTHON ?= python3
 FALLBACK := $(shell $(PYTHON) -c 'import sys; print(".venv-tflite/installed" if sys.version_info[:2] == (3, 11) else "")')
 
-.PHONY: demo test check lint clean
+.PHONY: demo test check clean
 
 demo: .venv-edge/installed
 	@.venv-edge/bin/python -m edge.demo

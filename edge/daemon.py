@@ -167,7 +167,7 @@ class Daemon:
         kept = f"; {waiting} messages wait in {self._outbox.path} for the next start" if waiting else ""
         if self._frames or kept:
             log.info(
-                "ended after %d frames (%d skipped) with %d alerts%s",
+                "ended after %d frames (%d skipped), alerts: %d%s",
                 self._frames, self._camera.skipped, self._alerts, kept,
             )  # fmt: skip
 
