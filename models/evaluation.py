@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,16 +90,87 @@ def _class_metrics(answers: NDArray[np.intp], truth: Truth, index: int) -> Class
     return ClassMetrics(precision, recall, f1, there)
 
 
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Answers of about the same probability: how many, how sure on average, and which share of them is right."""
+
+    n: int
+    confidence: float
+    accuracy: float
+
+
+def reliability(probabilities: Array, truth: Truth, bins: int = 15) -> tuple[Bin, ...]:
+    """A reliability diagram (Guo et al. 2017): the answers by their probability, in bins of equal width.
+
+    Args:
+        probabilities: (n, classes) float32.
+        truth: (n,) class indexes.
+        bins: from 0 to 1; those without an answer are left out.
+    """
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    places = np.minimum((confidence * bins).astype(int), bins - 1)
+    return tuple(Bin(int(inside.sum()), float(confidence[inside].mean()), float(right[inside].mean()))
+                 for inside in (places == index for index in range(bins)) if inside.any())
+
+
 def calibration_error(probabilities: Array, truth: Truth, bins: int = 15) -> float:
     """Expected calibration error (Naeini et al. 2015): mean gap of confidence and accuracy over equal-width bins."""
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
-    edges = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [
-        abs(float(confidence[inside].mean()) - float(right[inside].mean())) * int(inside.sum())
-        for inside in (edges == index for index in range(bins))
-        if inside.any()
-    ]
-    return sum(gaps) / len(truth)
+    found = reliability(probabilities, truth, bins)
+    return sum(each.n * abs(each.confidence - each.accuracy) for each in found) / len(truth)
+
+
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of a share of which `right` of `n` were seen (Wilson 1927); (0, 1) where nothing was seen."""
+    if not n:
+        return 0.0, 1.0
+    z, share = 1.959964, right / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def confusion(answers: NDArray[np.intp], truth: Truth, classes: int) -> NDArray[np.int64]:
+    """(classes, classes) int64: how many photos of each row's class were called each column's."""
+    table = np.zeros((classes, classes), np.int64)
+    np.add.at(table, (truth, answers), 1)
+    return table
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Precision and recall of a class at each threshold that lets one more photo of it through, the highest first."""
+
+    threshold: tuple[float, ...]
+    precision: tuple[float, ...]
+    recall: tuple[float, ...]
+
+    @property
+    def average_precision(self) -> float | None:
+        """The mean precision over the recall, as in retrieval; None where there is no photo of the class."""
+        if not self.recall:
+            return None
+        return float(np.dot(self.precision, np.diff(self.recall, prepend=0.0)))
+
+
+def precision_recall(scores: Array, positive: NDArray[np.bool_]) -> Curve:
+    """The precision-recall curve of one class.
+
+    Args:
+        scores: (n,) probability of the class on each photo.
+        positive: (n,) whether the photo shows it.
+    """
+    thresholds = np.unique(scores[positive])[::-1]
+    # Of ascending scores, those from the found place on reach the threshold.
+    passed, right = (len(kept) - np.searchsorted(np.sort(kept), thresholds) for kept in (scores, scores[positive]))
+    precision, recall = right / np.maximum(passed, 1), right / max(1, int(positive.sum()))
+    return Curve(tuple(thresholds.tolist()), tuple(precision.tolist()), tuple(recall.tolist()))
+
+
+def at_threshold(scores: Array, positive: NDArray[np.bool_], threshold: float) -> OperatingPoint:
+    """What a threshold gives; arguments as for `operating_point`. Where nothing passes, the precision is 0."""
+    passed, there = scores >= threshold, int(positive.sum())
+    right = int((passed & positive).sum())
+    return OperatingPoint(threshold, right / max(1, int(passed.sum())), right / max(1, there), there)
 
 
 def operating_point(scores: Array, positive: NDArray[np.bool_], precision: float = PRECISION) -> OperatingPoint:
@@ -112,11 +185,8 @@ def operating_point(scores: Array, positive: NDArray[np.bool_], precision: float
     candidates = sorted({LEAST_THRESHOLD, *(float(score) for score in scores if score > LEAST_THRESHOLD)})
     points = []
     for threshold in candidates:
-        passed = scores >= threshold
-        right = int((passed & positive).sum())
-        reached = right / int(passed.sum()) if passed.any() else 0.0
-        points.append(OperatingPoint(threshold, reached, right / max(1, int(positive.sum())), int(positive.sum())))
-        if reached >= precision:
+        points.append(at_threshold(scores, positive, threshold))
+        if points[-1].precision >= precision:
             return points[-1]
     return max(points, key=lambda point: (point.precision, point.recall))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 import cv2
@@ -29,22 +30,38 @@ def read_image(path: Path, at_least: int | None = None) -> NDArray[np.uint8]:
     Raises:
         ImageError: unreadable, empty, too large (refused before decoding) or no picture.
     """
+    return decode_image(read_file(path), str(path), at_least)
+
+
+def read_file(path: Path) -> bytes:
+    """The content of a picture's file.
+
+    Raises:
+        ImageError: it cannot be read, is too large, or is no file: a pipe would be waited for without end.
+    """
     try:
-        if path.stat().st_size > MAX_BYTES:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+            raise ImageError(f"{path}: expected a picture, found a pipe or a device; leave it out")
+        if found.st_size > MAX_BYTES:
             raise ImageError(
                 f"{path}: expected a picture of at most {MAX_BYTES // 1_000_000} MB, found "
-                f"{path.stat().st_size // 1_000_000} MB; shrink it or leave it out"
+                f"{found.st_size // 1_000_000} MB; shrink it or leave it out"
             )
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise ImageError(f"{path}: cannot be read: {error.strerror}; check the path and its permissions") from error
-    return decode_image(data, str(path), at_least)
 
 
 def decode_image(data: bytes, name: str, at_least: int | None = None) -> NDArray[np.uint8]:
     """Decode a picture held in memory; arguments, result and errors as for `read_image`."""
     if not data:
         raise ImageError(f"{name}: expected a picture, found an empty file; copy it again or delete it")
+    damaged = ImageError(
+        f"{name}: expected a picture, found data that is none or is damaged; copy it again or delete it"
+    )
+    if data.startswith(b"\x89PNG") and b"IEND" not in data:  # It is cut off; libpng would say so on stderr itself.
+        raise damaged
     flags = cv2.IMREAD_COLOR
     if at_least is not None:
         flags = _reduced_flags(data, at_least)
@@ -57,9 +74,7 @@ def decode_image(data: bytes, name: str, at_least: int | None = None) -> NDArray
             ) from error
         raise ImageError(f"{name}: expected a picture, found damaged data; copy it again or delete it") from error
     if image is None:
-        raise ImageError(
-            f"{name}: expected a picture, found data that is none or is damaged; copy it again or delete it"
-        )
+        raise damaged
     return image  # type: ignore[return-value]
 
 

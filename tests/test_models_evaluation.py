@@ -11,12 +11,18 @@ from hypothesis import strategies as st
 
 from models.evaluation import (
     LEAST_THRESHOLD,
+    Bin,
+    at_threshold,
     calibrate,
     calibration_error,
+    confusion,
     fit_temperature,
     measure,
     operating_point,
+    precision_recall,
+    reliability,
     softmax,
+    wilson,
 )
 from models.manifest import ClassMetrics, OperatingPoint
 
@@ -106,3 +112,42 @@ def test_calibrate_fits_one_temperature_for_both_lightings() -> None:
     assert temperature == pytest.approx(2, rel=1e-3)
     assert points["a"]["day"] == points["a"]["night"] == OperatingPoint(0.5, 0.75, 1.0, 3)
     assert points["b"]["day"] == OperatingPoint(0.5, 0.0, 0.0, 1)
+
+
+def test_reliability_by_hand() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.92, 0.08], [0.6, 0.4], [1.0, 0.0]], np.float32)
+    found = reliability(probabilities, np.array([0, 1, 0, 0]), bins=5)
+    assert found == (Bin(1, pytest.approx(0.6), 1.0), Bin(3, pytest.approx(0.94), pytest.approx(2 / 3)))
+
+
+def test_wilson_interval_as_in_the_literature() -> None:
+    # Newcombe 1998, table I, method 3 (score without continuity correction).
+    assert wilson(81, 263) == (pytest.approx(0.2553, abs=5e-5), pytest.approx(0.3662, abs=5e-5))
+    assert wilson(15, 148) == (pytest.approx(0.0624, abs=5e-5), pytest.approx(0.1605, abs=5e-5))
+    assert wilson(0, 20) == (0.0, pytest.approx(0.1611, abs=5e-5))
+    assert wilson(1, 29) == (pytest.approx(0.0061, abs=5e-5), pytest.approx(0.1718, abs=5e-5))
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_confusion_by_hand() -> None:
+    assert confusion(np.array([0, 1, 1, 0]), np.array([0, 0, 1, 2]), 3).tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
+
+
+def test_precision_recall_by_hand() -> None:
+    scores = np.array([0.9, 0.8, 0.7, 0.7, 0.2, 0.1], np.float32)
+    found = precision_recall(scores, np.array([True, False, True, True, False, True]))
+    assert found.threshold == pytest.approx((0.9, 0.7, 0.1))
+    assert found.precision == pytest.approx((1.0, 3 / 4, 4 / 6))
+    assert found.recall == pytest.approx((0.25, 0.75, 1.0))
+    assert found.average_precision == pytest.approx(0.25 * 1 + 0.5 * 3 / 4 + 0.25 * 4 / 6)
+
+
+def test_precision_recall_of_a_class_without_photos() -> None:
+    found = precision_recall(np.array([0.5], np.float32), np.array([False]))
+    assert (found.threshold, found.precision, found.recall, found.average_precision) == ((), (), (), None)
+
+
+def test_at_threshold_by_hand() -> None:
+    scores, positive = np.array([0.9, 0.8, 0.7], np.float32), np.array([True, False, True])
+    assert at_threshold(scores, positive, 0.75) == OperatingPoint(0.75, 0.5, 0.5, 2)
+    assert at_threshold(scores, positive, 0.95) == OperatingPoint(0.95, 0.0, 0.0, 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 from models.bundle import ModelBundle, file_hash
 
 ROOT = Path(__file__).parents[1]
-SMALL = ("--backbone", "mobilenet_v2_0.35", "--weights", "none", "--size", "96", "--epochs", "1")
+SMALL = ("--backbone", "mobilenet_v1_0.25", "--weights", "none", "--size", "64", "--epochs", "1")
 CLASSES = ("empty", "round", "square")
 
 
@@ -76,14 +77,13 @@ def test_fit_writes_a_bundle_with_all_files_that_opens(trained: tuple[Path, subp
     assert done.returncode == 0, done.stderr
     bundle = ModelBundle.open(folder / "runs/shapes")
     assert set(bundle.manifest.files) == {"model.keras", "labels.csv", "calibration.npz", "split.csv", "golden.npz",
-                                          "CARD.md", "confusion.png", "curves.png"}
+                                          "CARD.md", "report.html", "report.json"}
     assert bundle.is_float
-    assert (bundle.manifest.name, bundle.manifest.version, bundle.manifest.input.size) == ("shapes", "1", 96)
+    assert (bundle.manifest.name, bundle.manifest.version, bundle.manifest.input.size) == ("shapes", "1", 64)
     assert bundle.labels.names == CLASSES
     assert [label.observation_type for label in bundle.labels] == ["blank", "animal", "animal"]
     assert bundle.labels[1].scientific_name == "Rotunda rotunda"
-    assert list(folder.glob("runs/*")) == [folder / "runs/shapes"], "no working files are left"
-    assert list(folder.glob("runs/.*")) == []
+    assert {path.name for path in (folder / "runs").iterdir()} == {"shapes", "logs"}, "no working files are left"
 
 
 def test_fit_splits_each_class_and_never_twice(trained: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
@@ -106,9 +106,9 @@ def test_fit_leaves_out_and_names_what_is_excluded_or_damaged(
     origin = ModelBundle.open(folder / "runs/shapes").manifest.provenance
     assert (origin.left_out, origin.excluded) == (1, 2)
     assert origin.photos == {"train": 21, "val": 6, "test": 6}
-    assert origin.command == ("train fit photos --backbone mobilenet_v2_0.35 --weights none --size 96 --epochs 1 "
+    assert origin.command == ("train fit photos --backbone mobilenet_v1_0.25 --weights none --size 64 --epochs 1 "
                               "--exclude leave.txt --seed 3 --out runs/shapes")
-    assert (origin.data, origin.backbone, origin.weights, origin.seed) == ("photos", "mobilenet_v2_0.35", "none", 3)
+    assert (origin.data, origin.backbone, origin.weights, origin.seed) == ("photos", "mobilenet_v1_0.25", "none", 3)
 
 
 def test_fit_measures_on_test_photos_only(trained: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
@@ -124,7 +124,7 @@ def test_golden_outputs_are_those_of_the_saved_model(trained: tuple[Path, subpro
     model = keras.saving.load_model(folder / "model.keras", compile=False)
     with np.load(folder / "golden.npz") as golden:
         inputs, outputs, runtime = golden["inputs"], golden["outputs"], str(golden["runtime"])
-    assert (inputs.shape, inputs.dtype, outputs.shape, outputs.dtype) == ((2, 96, 96, 3), np.uint8, (2, 3), np.float32)
+    assert (inputs.shape, inputs.dtype, outputs.shape, outputs.dtype) == ((2, 64, 64, 3), np.uint8, (2, 3), np.float32)
     assert runtime == f"keras {keras.__version__}"
     np.testing.assert_allclose(np.asarray(model(inputs.astype(np.float32))), outputs, rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(inputs[1][..., 0], inputs[1][..., 2], "the second one is grey")
@@ -137,7 +137,7 @@ def test_calibration_is_balanced_and_from_training_photos(
     folder = trained[0]
     with np.load(folder / "runs/shapes/calibration.npz") as found:
         images, labels, lighting = found["images"], found["labels"], found["lighting"]
-    assert (images.shape, images.dtype) == ((21, 96, 96, 3), np.uint8)
+    assert (images.shape, images.dtype) == ((21, 64, 64, 3), np.uint8)
     assert Counter(labels.tolist()) == {0: 7, 1: 7, 2: 7}
     grey = np.array([(image[..., 0] == image[..., 1]).all() for image in images])
     assert (grey == (lighting == "night")).all()
@@ -145,20 +145,41 @@ def test_calibration_is_balanced_and_from_training_photos(
     from models.images import read_image
     from models.preprocess import infrared, prepare
 
-    known = {prepare(read_image(folder / "photos" / row["path"]), 96, order="BGR").tobytes()
+    known = {prepare(read_image(folder / "photos" / row["path"]), 64, order="BGR").tobytes()
              for row in split_rows(folder / "runs/shapes") if row["split"] == "train"}
-    known |= {infrared(np.frombuffer(data, np.uint8).reshape(96, 96, 3)).tobytes() for data in known}
+    known |= {infrared(np.frombuffer(data, np.uint8).reshape(64, 64, 3)).tobytes() for data in known}
     assert all(image.tobytes() in known for image in images)
 
 
 def test_card_states_data_licences_and_command(trained: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     text = (trained[0] / "runs/shapes/CARD.md").read_text()
-    assert "train fit photos --backbone mobilenet_v2_0.35" in text
+    assert "train fit photos --backbone mobilenet_v1_0.25" in text
     assert "| 1 | CC0 |" in text
     assert "| 32 | not stated |" in text
-    assert "1 photos could not be read" in text
+    assert "1 photo could not be read" in text
     for kind in CLASSES:
         assert f"| {kind} | " in text
+
+
+def test_tensorboard_reads_what_each_epoch_brought(trained: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    tf = pytest.importorskip("tensorflow")
+    [file] = (trained[0] / "runs/logs/shapes").iterdir()
+    found = {(event.step, value.tag): value.simple_value
+             for event in tf.compat.v1.train.summary_iterator(str(file)) for value in event.summary.value}
+    assert set(found) == {(step, tag) for step in (0, 1)
+                          for tag in ("loss", "accuracy", "val_loss", "val_accuracy", "rate")}
+    right = float(re.search(r"fine-tuning 1/1: .* ([\d.]+)% in validation", trained[1].stderr)[1])
+    assert found[1, "val_accuracy"] == pytest.approx(right / 100, abs=6e-4)
+    assert found[0, "rate"] == 0
+    assert found[1, "loss"] > 0
+
+
+def test_progress_in_a_log_is_a_line_an_epoch(trained: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    said = trained[1].stderr
+    assert len(re.findall(r"^fine-tuning 1/1: [\d.]+% right in training, [\d.]+% in validation, loss [\d.]+; about 0 s "
+                          r"left$", said, re.MULTILINE)) == 1
+    assert "\r" not in said
+    assert "-0.0" not in said
 
 
 def test_evaluate_gives_the_metrics_of_the_manifest(trained: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
@@ -172,7 +193,8 @@ def test_evaluate_gives_the_metrics_of_the_manifest(trained: tuple[Path, subproc
 
 
 REFUSED = [
-    pytest.param(["nowhere"], 2, "nowhere: expected a folder of photos, found none", id="no such folder"),
+    pytest.param(["nowhere"], 2, "nowhere: expected a folder of photos, or a CSV file that lists some, found none",
+                 id="no such folder"),
     pytest.param(["flat"], 1, "flat: expected one folder of photos per class", id="no class folders"),
     pytest.param(["few"], 1, "expected at least 5 photos of each class, found fewer of square (4)", id="few photos"),
     pytest.param(["single"], 1, "expected at least 2 classes, found 1 (round)", id="one class"),
@@ -183,8 +205,12 @@ REFUSED = [
     pytest.param(["good", "--out", "taken"], 1, "taken: expected no such folder, found one", id="taken"),
     pytest.param(["good", "--out", "taken", "--force"], 1, "replaces bundles only", id="no bundle to replace"),
     pytest.param(["good", "--out", "flat/0.png/x"], 1, "cannot be written", id="a file in the way"),
-    pytest.param(["good", "--size", "100"], 2, "expected a multiple of 32", id="size"),
+    pytest.param(["good", "--size", "100"], 2, "--size: expected size to be a multiple of 32, found 100", id="size"),
     pytest.param(["good", "--unfreeze", "some"], 2, "expected a whole number", id="unfreeze"),
+    pytest.param(["good", "--backbone", "resnet"], 2, "expected mobilenet_v1, mobilenet_v2, mobilenet_v3_small, ",
+                 id="backbone"),
+    pytest.param(["good", "--weights", "none", "--set", "epoch=3"], 2, "found epoch; correct the name", id="setting"),
+    pytest.param(["good", "--recipe", "no.toml"], 2, "no.toml: expected a recipe (a TOML file)", id="no recipe"),
 ]
 
 
@@ -230,6 +256,7 @@ def test_fit_without_tensorflow_says_what_to_install(bad_data: Path) -> None:
     pytest.param("fine-tuning 1/900", signal.SIGINT, 0, True, id="Ctrl-C keeps what was learned"),
     pytest.param("training the head", signal.SIGINT, 130, False, id="Ctrl-C before anything was learned"),
     pytest.param("training the head", signal.SIGTERM, 143, False, id="SIGTERM"),
+    pytest.param("fine-tuning 1/900", signal.SIGTERM, 143, False, id="SIGTERM keeps a checkpoint"),
 ])
 def test_fit_ends_cleanly_when_stopped(
     bad_data: Path, tmp_path: Path, at: str, stop: int, code: int, kept: bool
@@ -245,7 +272,14 @@ def test_fit_ends_cleanly_when_stopped(
             if line.startswith(at):
                 process.send_signal(stop)
     assert process.returncode == code, "".join(said)
-    assert [path.name for path in tmp_path.iterdir()] == (["new"] if kept else [])
+    tuned = at.startswith("fine-tuning")
+    left = {"new"} if kept else {"new.partial"} if tuned else set()
+    # TensorBoard's files begin with the head's result.
+    assert {path.name for path in tmp_path.iterdir()} - {"logs"} == left
+    if "new.partial" in left:
+        assert [path.name for path in (tmp_path / "new.partial").iterdir()] == ["checkpoint"]
+        assert said[-1].endswith("new.partial holds what was reached; the same command with --resume goes on from "
+                                 "there\n")
     if kept:
         assert ModelBundle.open(tmp_path / "new").labels.names == CLASSES
         assert "interrupted" in (tmp_path / "new/CARD.md").read_text()
@@ -258,7 +292,7 @@ def test_fit_says_that_a_class_without_photos_is_no_class(bad_data: Path, tmp_pa
     listed.write_text("class,path\n" + rows)
     done = train("fit", "good", "--exclude", listed, "--weights", "none", "--out", "taken", "--force", cwd=bad_data)
     assert "taken" in done.stderr
-    from train.data import find_photos
+    from train.photos.data import find_photos
 
     data = find_photos(bad_data / "good", listed)
     assert data.names == ("empty", "square")

@@ -1,17 +1,26 @@
-"""The published bundle's photos: none that must not be used, and none on two sides."""
+"""Recipes: the settings of a training, and the published bundle's photos, of which none is on two sides."""
 
 from __future__ import annotations
 
 import csv
 import re
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from models.bundle import file_hash
+from models.errors import UsageError
 from recipes.wildlife import main, squares
-from train.data import DataSet, find_photos
+from train.cli import main as train_main
+from train.cli import parser, recipe_of
+from train.names import FAMILIES
+from train.photos.data import DataSet, find_photos
+from train.recipe import DEFAULT, NO_AUGMENTATION, Augmentation, Recipe, override, read_recipe
+
+ROOT = Path(__file__).parents[1]
+DEFAULT_FILE = ROOT / "recipes/default.toml"
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +75,97 @@ def test_squares_fill_a_box_side_by_side() -> None:
     found = list(squares(frame, (0.5, 0.0, 1.0, 0.5)))
     assert [square.shape for square in found] == [(50, 50, 3), (50, 50, 3)]
     np.testing.assert_array_equal(found[1], frame[0:50, 150:200])
+
+
+def test_default_recipe_file_states_every_default_with_its_reason() -> None:
+    text = DEFAULT_FILE.read_text(encoding="utf-8")
+    assert read_recipe(DEFAULT_FILE) == Recipe()
+    stated = {line.split("=")[0].strip(): line for line in text.splitlines() if re.match(r"\w+ +=|\w+ = ", line)}
+    for entry in [*fields(Recipe), *fields(Augmentation)]:
+        if entry.name != "augmentation":
+            assert re.search(r"  # \S", stated[entry.name]), entry.name
+    assert stated["command"] == 'command = "train fit DATA --recipe recipes/default.toml"'
+
+
+def test_recipe_file_goes_over_the_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('command = "train fit DATA"\nresult = "?"\nunfreeze = 20\n[augmentation]\nrotation = 3\n')
+    found = read_recipe(path)
+    assert found == replace(DEFAULT, unfreeze=20, augmentation=replace(DEFAULT.augmentation, rotation=3.0))
+    assert type(found.augmentation.rotation) is float
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ("epochs = 3", "expected a text `command`"),
+    ("command = 'x'\nresult = 'y'\nepoch = 3", "found epoch; correct the name"),
+    ("command = 'x'\nresult = 'y'\nepochs = '3'", "expected epochs to be a whole number of at least 0 or auto, found"),
+    ("command = 'x'\nresult = 'y'\n[augmentation]\nfilp = 1", "found augmentation.filp; correct the name"),
+    ("command = 'x", "expected a recipe"),
+    (b"\xff\xfe", "expected a recipe"),
+])
+def test_recipe_file_that_cannot_be_meant_is_refused(tmp_path: Path, content: str | bytes, message: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UsageError, match=re.escape(message)) as found:
+        read_recipe(path)
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize(("setting", "expected"), [
+    ("label_smoothing=0.1", {"label_smoothing": 0.1}),
+    ("schedule=plateau", {"schedule": "plateau"}),
+    ("unfreeze=all", {"unfreeze": "all"}),
+    ("unfreeze=7", {"unfreeze": 7}),
+    ("deterministic=true", {"deterministic": True}),
+    ("augmentation=none", {"augmentation": NO_AUGMENTATION}),
+    ("augmentation.far=1", {"augmentation": replace(DEFAULT.augmentation, far=1.0)}),
+])
+def test_set_changes_one_setting(setting: str, expected: dict[str, object]) -> None:
+    assert override(DEFAULT, setting) == replace(DEFAULT, **expected)
+
+
+@pytest.mark.parametrize(("setting", "message"), [
+    ("epochs", "expected KEY=VALUE, found epochs"),
+    ("size=100", "expected size to be a multiple of 32, found 100"),
+    ("size=1024", "expected size from 32 to 512, found 1024"),
+    ("augmentation.flip=1.5", "expected augmentation.flip from 0 to 1, found 1.5"),
+    ("augmentation.near=0", "expected augmentation.near from 1 to 10, found 0"),
+    ("batch=0", "expected batch from 1 to 4096"),
+    ("dropout=1", "expected dropout from 0 to 0.9"),
+    ("seed=-1", "expected seed to be a whole number of at least 0"),
+    ("loss=hinge", "expected loss to be cross_entropy or focal, found 'hinge'"),
+    ("augmentation=some", "expected augmentation to be a table"),
+    ("backbone=mobilenet_v4", "found mobilenet_v4"),
+])
+def test_set_refuses_what_cannot_be_meant(setting: str, message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        override(DEFAULT, setting)
+
+
+def test_augmentation_is_off_when_nothing_is_done() -> None:
+    assert not DEFAULT.augmentation.off
+    assert NO_AUGMENTATION.off
+    assert replace(NO_AUGMENTATION, strong=1.0).off, "strength alone does nothing"
+    for entry in fields(Augmentation):
+        value = {"stretch": 1.1, "near": 1.1, "far": 0.9}.get(entry.name, 0.1)
+        assert replace(NO_AUGMENTATION, **{entry.name: value}).off == (entry.name == "strong")
+
+
+def test_options_go_over_set_and_set_over_the_recipe_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('command = "x"\nresult = "y"\nepochs = 1\nseed = 2\nbatch = 4\nweights = "none"\n')
+    line = ["fit", "photos", "--recipe", str(path), "--set", "epochs=5", "--set", "seed=6", "--epochs", "0"]
+    found = recipe_of(parser().parse_args(line))
+    assert found == replace(DEFAULT, epochs=0, seed=6, batch=4, weights="none")
+    assert recipe_of(parser().parse_args(["fit", "photos"])) == DEFAULT
+
+
+def test_help_lists_every_backbone_and_the_readme_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        train_main(["fit", "--help"])
+    said = capsys.readouterr().out
+    assert all(name in " ".join(said.split()) for name in FAMILIES)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    options = set(re.findall(r"--[a-z]+", said)) - {"--help"}
+    assert options > {"--recipe", "--set", "--resume", "--deterministic"}
+    assert [option for option in options if option not in readme] == []

@@ -8,33 +8,44 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
 from models.errors import EdgeWatchError
-from train.names import BACKBONES
+from train.names import FAMILIES, NARROW, parse
+
+DEVIATION = (0.229, 0.224, 0.225)
+"""Of ImageNet's red, green and blue, 0-1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backbone:
-    """A Keras application without its top, and the scaling of raw 0-255 that it was trained with."""
+    """A Keras application, the scaling of raw 0-255 that it was trained with, and what it is called with.
+
+    Without a `scale` its first layers are its scaling.
+    """
 
     build: Callable[..., Any]
-    scale: float
-    offset: float
+    scale: tuple[float, float] | None
     options: dict[str, Any]
 
 
-PLUS_MINUS_ONE = (1 / 127.5, -1.0)
+MINUS_TO_PLUS_ONE = (1 / 127.5, -1.0)
+# MobileNetV3's own scaling is switched off: it is the same, and one place for it is enough.
+BARE = {"include_preprocessing": False}
 
 REGISTRY = {
-    "mobilenet_v2": Backbone(keras.applications.MobileNetV2, *PLUS_MINUS_ONE, {"alpha": 1.0}),
-    "mobilenet_v2_0.35": Backbone(keras.applications.MobileNetV2, *PLUS_MINUS_ONE, {"alpha": 0.35}),
-    # Its own scaling is switched off: it is the same, and one place for it is enough.
-    "mobilenet_v3_small": Backbone(
-        keras.applications.MobileNetV3Small, *PLUS_MINUS_ONE, {"include_preprocessing": False}
-    ),
+    "mobilenet_v1": Backbone(keras.applications.MobileNet, MINUS_TO_PLUS_ONE, {}),
+    "mobilenet_v2": Backbone(keras.applications.MobileNetV2, MINUS_TO_PLUS_ONE, {}),
+    "mobilenet_v3_small": Backbone(keras.applications.MobileNetV3Small, MINUS_TO_PLUS_ONE, BARE),
+    "mobilenet_v3_small_minimalistic": Backbone(
+        keras.applications.MobileNetV3Small, MINUS_TO_PLUS_ONE, BARE | {"minimalistic": True}),
+    "mobilenet_v3_large": Backbone(keras.applications.MobileNetV3Large, MINUS_TO_PLUS_ONE, BARE),
+    "mobilenet_v3_large_minimalistic": Backbone(
+        keras.applications.MobileNetV3Large, MINUS_TO_PLUS_ONE, BARE | {"minimalistic": True}),
+    "efficientnet_b0": Backbone(keras.applications.EfficientNetB0, None, {}),
 }
-if tuple(REGISTRY) != BACKBONES:
-    raise AssertionError(f"train/names.py and train/backbones.py disagree: {BACKBONES}, {tuple(REGISTRY)}")
+if tuple(REGISTRY) != FAMILIES:
+    raise AssertionError(f"train/names.py and train/backbones.py disagree: {FAMILIES}, {tuple(REGISTRY)}")
 
 
 def build(
@@ -43,7 +54,7 @@ def build(
     """A classifier: raw 0-255 RGB in, logits out; scaling is inside, softmax is not.
 
     Args:
-        name: a key of `REGISTRY`.
+        name: a backbone as in `train.names`.
         weights: `imagenet`, `none` or a file of the backbone's weights.
         size: pixels a side of the input.
         classes: number of outputs.
@@ -54,36 +65,57 @@ def build(
         The classifier and, within it, the backbone.
 
     Raises:
-        EdgeWatchError: the weights do not fit or cannot be downloaded.
+        EdgeWatchError: there is no such backbone, or its weights do not fit or cannot be downloaded.
     """
-    entry = REGISTRY[name]
+    scale = REGISTRY[parse(name)[0]].scale
     backbone = _backbone(name, weights, size)
     image = keras.Input((size, size, 3), name="image")
-    features = backbone(keras.layers.Rescaling(entry.scale, entry.offset, name="scale")(image))
-    pooled = keras.layers.GlobalAveragePooling2D(name="pool")(features)
+    scaled = keras.layers.Rescaling(*scale, name="scale")(image) if scale else image
+    pooled = keras.layers.GlobalAveragePooling2D(name="pool")(backbone(scaled))
     kept = keras.layers.Dropout(dropout, name="dropout")(pooled)
     head = keras.layers.Dense(classes, kernel_regularizer=keras.regularizers.L2(decay), name="logits")
     return keras.Model(image, head(kept), name="classifier"), backbone
 
 
 def _backbone(name: str, weights: str, size: int) -> keras.Model:
-    entry = REGISTRY[name]
+    family, width = parse(name)
+    entry = REGISTRY[family]
     options = {"input_shape": (size, size, 3), "include_top": False, **entry.options}
-    if weights == "imagenet":
-        try:
-            return entry.build(weights="imagenet", **options)
-        except Exception as error:  # Keras raises no other kind when a download fails.
-            raise EdgeWatchError(f"--weights imagenet: expected a download, found: {str(error).splitlines()[0][:160]}; "
-                                 f"connect to the internet, or name a file with --weights FILE") from error
-    backbone = entry.build(weights=None, **options)
-    if weights != "none":
-        try:
-            with warnings.catch_warnings():
-                # A hundred of them before the one line that says it.
-                warnings.simplefilter("ignore")
-                backbone.load_weights(weights)
-        except (ValueError, KeyError, OSError) as error:
-            reason = str(error).strip().splitlines()[0][:160]
-            raise EdgeWatchError(f"{weights}: expected the weights of {name} without its top, found others "
-                                 f"({reason}); choose the --backbone that they were made for") from error
+    if family in NARROW:
+        options["alpha"] = width
+    with warnings.catch_warnings():
+        # Keras names the sizes that weights were made for, and in a wrong file a hundred layers.
+        warnings.simplefilter("ignore")
+        if weights == "imagenet":
+            return _download(name, entry, options)
+        backbone = entry.build(weights=None, **options)
+        if weights != "none":
+            _load(backbone, name, weights)
     return backbone
+
+
+def _download(name: str, entry: Backbone, options: dict[str, Any]) -> keras.Model:
+    try:
+        return entry.build(weights="imagenet", **options)
+    except ValueError as error:
+        raise EdgeWatchError(f"--weights imagenet: expected a backbone that there are such weights of, found {name} "
+                             f"({str(error).splitlines()[0][:160]}); choose another width or --weights FILE") from error
+    except Exception as error:  # Keras raises no other kind when a download fails.
+        raise EdgeWatchError(f"--weights imagenet: expected a download, found: {str(error).splitlines()[0][:160]}; "
+                             f"connect to the internet, or name a file with --weights FILE") from error
+
+
+def _load(backbone: keras.Model, name: str, weights: str) -> None:
+    try:
+        backbone.load_weights(weights)
+    except (ValueError, KeyError, OSError) as error:
+        reason = (str(error).strip().splitlines() or ["no reason given"])[0][:160]
+        raise EdgeWatchError(f"{weights}: expected the weights of {name} without its top, found others "
+                             f"({reason}); choose the --backbone that they were made for") from error
+    for layer in backbone.layers:
+        # EfficientNet's weights have the deviation where the variance belongs, and for `imagenet` Keras adds a layer
+        # that divides by its root once more (tensorflow#49930). For a file it adds none.
+        if isinstance(layer, keras.layers.Normalization) and np.allclose(
+                layer.adapt_variance.numpy(), DEVIATION, atol=1e-3):
+            layer.adapt_variance.assign(np.square(DEVIATION))
+            layer.finalize_state()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from models.labels import LabelMap
 from models.manifest import Manifest
-from train.data import SPLITS
-from train.report import Counts
+from train.photos.data import SPLITS
+from train.report.numbers import Report
+from train.report.summary import confusions, listing, sensitivity
 
 USE = """Names what a fixed camera sees: the animal (or person, or nothing) in a crop around something that moved, by
 day or in infrared-grey at night. It runs on the camera's own small computer. It knows the classes below and no others:
@@ -19,19 +18,19 @@ tell individuals apart, nor recognise who a person is. Do not let it alone decid
 RESULTS = """On the test photos; "grey" are infrared-grey versions of the same photos. "point" is the operating point:
 the probability from which on a class counts as recognised, chosen on the validation photos for a precision of 95 %."""
 LIMITS = """- Animals that are small, cut off, behind grass or blurred are recognised less often than test photos.
-- "In grey" was measured on photos turned grey, not on photos taken at night."""
+- "In grey" was measured on photos turned grey, not on photos taken at night. `report.html` shows more."""
 
 
 def card(
-    manifest: Manifest, labels: LabelMap, confusions: dict[str, Counts], licences: dict[str, int],
-    notes: Sequence[str], about: str = "",
+    manifest: Manifest, labels: LabelMap, report: Report, licences: dict[str, int], notes: Sequence[str],
+    about: str = "",
 ) -> str:
     """The text of `CARD.md`.
 
     Args:
         manifest: of the bundle.
         labels: the classes.
-        confusions: test photos by lighting; rows are the truth.
+        report: what was measured.
         licences: photos by licence, as found in the data.
         notes: what the training left out.
         about: text of `DATA/ABOUT.md`, which describes the data.
@@ -46,7 +45,7 @@ def card(
         "## Intended use", USE,
         "## Data", _data(manifest, licences, notes, about),
         "## Results per class", _results(manifest, labels),
-        "## Known failures", _failures(labels.names, confusions),
+        "## Known failures", _failures(report),
         "## How it was made", f"```\n{origin.command}\n```",
         "Versions: " + ", ".join(f"{key} {value}" for key, value in sorted(origin.versions.items())) + ".",
     ]
@@ -97,14 +96,16 @@ def _results(manifest: Manifest, labels: LabelMap) -> str:
     return "\n".join(lines)
 
 
-def _failures(names: Sequence[str], confusions: dict[str, Counts]) -> str:
+def _failures(report: Report) -> str:
     lines = []
     for key, text in (("day", "By day"), ("night", "In grey")):
-        table = confusions[key].copy()
-        totals = table.sum(axis=1)
-        np.fill_diagonal(table, 0)
-        worst = sorted(zip(*np.nonzero(table), strict=True), key=lambda at: (-table[at], at))[:6]
-        said = "; ".join(f"{names[row]} called {names[column]}: {table[row, column]} of {totals[row]}"
-                         for row, column in worst)
-        lines.append(f"- {text}: {said or 'no test photo was named wrongly'}.")
-    return "\n".join([*lines, LIMITS])
+        found = report.results[key]
+        every = confusions(report.subject.names, found.confusion)
+        wrong = sum(each.wrong for each in found.classes.values())
+        worst = "; ".join([*every[:6], *["others"] * (len(every) > 6)])
+        lines.append(f"- {text}, {wrong} of {found.metrics.n} test photos are named wrongly: {worst}." if every else
+                     f"- {text}, no test photo is named wrongly.")
+    missing = [name for name, each in report.results["day"].classes.items() if not each.n]
+    if missing:
+        lines.append(f"- No test photo shows {listing(missing, 'or')}: how well the model does there is unknown.")
+    return "\n".join([*lines, f"- Geometry: {sensitivity(report)}", LIMITS])

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from models.errors import EdgeWatchError, UsageError, run
-from train.names import BACKBONES
-from train.recipe import DEFAULT, Recipe
+from train.names import FAMILIES
+from train.recipe import DEFAULT, Recipe, apply, override, read_recipe
 
 EXAMPLES = """examples:
   train inspect photos/
   train fit photos/
   train fit photos/ --backbone mobilenet_v3_small --unfreeze 40 --exclude bad.txt --out runs/small
+  train fit photos/ --out runs/small --resume
+  train fit photos/ --recipe recipes/default.toml --set label_smoothing=0.1 --set augmentation.infrared=0.5
   train evaluate runs/photos-1-int8 photos/
 """
 
@@ -39,29 +37,30 @@ def parser() -> argparse.ArgumentParser:
     fit = commands.add_parser("fit", help="train a model on photos", description="Train a model on photos. The result "
                               "is a float bundle, which `convert` turns into one for the edge.")
     fit.add_argument("data", metavar="DATA", type=Path,
-                     help="folder with one folder of photos per class, or with train, val and test folders of such")
-    fit.add_argument("--backbone", choices=BACKBONES, default=DEFAULT.backbone, help="default: %(default)s")
-    fit.add_argument("--weights", default=DEFAULT.weights, metavar="imagenet|none|FILE",
-                     help="what training starts from: a download, nothing or a .weights.h5 file (default: %(default)s)")
-    fit.add_argument("--unfreeze", type=_layers, default=DEFAULT.unfreeze, metavar="N|all",
-                     help="fine-tune the backbone's last N layers (default: %(default)s)")
+                     help="folder with one folder of photos per class, or with train, val and test folders of such; or "
+                          "a CSV file with columns `path` and `label`")
     fit.add_argument("--exclude", type=Path, metavar="LIST",
-                     help="photos to leave out: one path a line, relative to DATA, or a CSV file with a column `path`")
+                     help="what to leave out: one photo, folder or class a line, or a CSV file with a column `path`")
+    fit.add_argument("--split", type=Path, metavar="FILE",
+                     help="a split.csv, as a bundle has: its photos stand on the same side again")
     fit.add_argument("--out", type=Path, metavar="DIR", help="the new bundle (default: runs/DATA-1, -2, ...)")
     fit.add_argument("--name", help="the model's name (default: that of the --out folder)")
-    fit.add_argument("--size", type=_size, default=DEFAULT.size, metavar="PIXELS",
-                     help="side of the network's input; smaller is faster (default: %(default)s)")
-    fit.add_argument("--epochs", type=_count, default=DEFAULT.epochs, metavar="N",
-                     help="passes of fine-tuning; 0 trains the head only (default: %(default)s)")
-    fit.add_argument("--seed", type=int, default=DEFAULT.seed, metavar="N", help="default: %(default)s")
-    fit.add_argument("--force", action="store_true", help="replace the bundle at --out")
+    fit.add_argument("--resume", action="store_true",
+                     help="go on with the training that was interrupted; without --out, with the latest one of DATA")
+    fit.add_argument("--force", action="store_true",
+                     help="replace the bundle at --out, and forget a training that was interrupted there")
+    _recipe_options(fit.add_argument_group("how to train", "These go over what --recipe says."))
 
     inspect = commands.add_parser("inspect", help="what is in the photos, and what is wrong with them")
-    inspect.add_argument("data", metavar="DATA", type=Path)
+    inspect.add_argument("data", metavar="DATA", type=Path, help="as for fit")
+    inspect.add_argument("--out", type=Path, metavar="DIR", help="the new folder, with inspect.html and inspect.json; "
+                         "replaces an earlier inspection (default: runs/inspect-DATA)")
     evaluate = commands.add_parser("evaluate", help="measure a bundle, float or int8, on labelled photos")
     evaluate.add_argument("bundle", metavar="BUNDLE", type=Path)
     evaluate.add_argument("data", metavar="DATA", type=Path,
-                          help="as for fit; where it has a test folder, only that counts")
+                          help="as for fit; where it has test photos, only those count")
+    evaluate.add_argument("--out", type=Path, metavar="DIR", help="the new folder, with report.html and report.json; "
+                          "replaces an earlier report (default: runs/BUNDLE-on-DATA)")
     for command in (inspect, evaluate):
         command.add_argument("--exclude", type=Path, metavar="LIST", help="photos to leave out, as for fit")
         command.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -70,8 +69,35 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _recipe_options(group: argparse._ArgumentGroup) -> None:
+    """Those settings of a recipe that have an option of their own; the option's name is the setting's."""
+    group.add_argument("--recipe", type=Path, metavar="FILE",
+                       help="a TOML file with any of the settings in recipes/default.toml, which has the defaults")
+    group.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                       help="one setting of a recipe, as label_smoothing=0.1, augmentation.flip=0 or augmentation=none "
+                            "(may be given again)")
+    group.add_argument("--backbone", metavar="NAME",
+                       help=f"{', '.join(FAMILIES)}; all but the last also with a width, as mobilenet_v2_0.35 "
+                            f"(default: {DEFAULT.backbone})")
+    group.add_argument("--weights", metavar="imagenet|none|FILE", help="what training starts from: a download, nothing "
+                       f"or a .weights.h5 file (default: {DEFAULT.weights})")
+    group.add_argument("--unfreeze", type=_layers, metavar="N|all",
+                       help=f"fine-tune the backbone's last N layers (default: {DEFAULT.unfreeze})")
+    group.add_argument("--size", type=_count, metavar="PIXELS",
+                       help=f"side of the network's input; smaller is faster (default: {DEFAULT.size})")
+    group.add_argument("--epochs", type=_epochs, metavar="N|auto",
+                       help="passes of fine-tuning; 0 trains the head only (default: 6, and more with few photos)")
+    group.add_argument("--seed", type=_count, metavar="N", help=f"default: {DEFAULT.seed}")
+    group.add_argument("--deterministic", action="store_true", default=None,
+                       help="slower, but the same seed gives the same model twice on one machine")
+
+
 def _layers(text: str) -> int | str:
     return text if text == "all" else _count(text)
+
+
+def _epochs(text: str) -> int | str:
+    return text if text == "auto" else _count(text)
 
 
 def _count(text: str) -> int:
@@ -80,22 +106,16 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _size(text: str) -> int:
-    if not text.isdecimal() or int(text) % 32 or not 32 <= int(text) <= 512:
-        raise argparse.ArgumentTypeError(f"expected a multiple of 32 from 32 to 512, found {text!r}")
-    return int(text)
-
-
 def _main(argv: Sequence[str]) -> int:
     arguments = parser().parse_args(argv)
     if arguments.command == "inspect":
-        from train.inspection import inspect
+        from train.photos.inspection import inspect
 
-        return inspect(arguments.data, arguments.exclude, arguments.json)
+        return inspect(arguments.data, arguments.exclude, arguments.out, arguments.json)
     if arguments.command == "evaluate":
         from train.evaluate import evaluate
 
-        return evaluate(arguments.bundle, arguments.data, arguments.exclude, arguments.json)
+        return evaluate(arguments.bundle, arguments.data, arguments.exclude, arguments.out, arguments.json)
     return _fit(arguments, shlex.join(["train", *argv]))
 
 
@@ -106,18 +126,24 @@ def say(line: str) -> None:
 
 def _fit(arguments: argparse.Namespace, command: str) -> int:
     from models.bundle import require_free
-    from train.data import check_classes, find_photos
+    from train.partial import Partial
+    from train.photos.data import check_classes, find_photos
+    from train.photos.table import read_table
 
     # All that can be refused is refused before the slow import of TensorFlow.
-    recipe = _recipe(arguments)
+    recipe = recipe_of(arguments)
     data = find_photos(arguments.data, arguments.exclude)
     check_classes(data)
+    if arguments.split:
+        read_table(arguments.split, ("path", "split"), "--split")
     out, number = _target(arguments)
     require_free(out, arguments.force)
     for note in data.notes:
         say(note)
+    partial = Partial(out, recipe, arguments.resume, arguments.force)
     say(f"{arguments.data}: {len(data.photos)} photos of {len(data.names)} classes; the bundle goes to {out}")
-    working = _working(out)
+    if arguments.resume and not partial.state:
+        say(f"{partial.path}: no unfinished training there, so this one starts from the beginning")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # So that what is half-done is removed then, too.
     try:
         from train.quiet import import_tensorflow
@@ -125,43 +151,53 @@ def _fit(arguments: argparse.Namespace, command: str) -> int:
         import_tensorflow()
         from train.job import Job, train
 
-        train(Job(data, recipe, out, arguments.name or out.name, number, command, arguments.force), working, say)
+        job = Job(data, recipe, out, arguments.name or out.name, number, command, arguments.force, partial,
+                  arguments.split)
+        train(job, partial.work, say)
+        partial.finish()
     except OSError as error:
         raise EdgeWatchError(f"{out}: cannot be written: {error.strerror or error}; make room or choose another "
                              f"--out") from error
     finally:
-        shutil.rmtree(working, ignore_errors=True)
+        if partial.close():
+            say(f"{partial.path} holds what was reached; the same command with --resume goes on from there")
     return 0
 
 
-def _recipe(arguments: argparse.Namespace) -> Recipe:
-    chosen: dict[str, Any] = {field.name: getattr(arguments, field.name) for field in fields(Recipe)
-                              if hasattr(arguments, field.name)}
-    weights = arguments.weights
+def recipe_of(arguments: argparse.Namespace) -> Recipe:
+    """The recipe of a command line: what the recipe file says, over it --set, and over that the options.
+
+    Raises:
+        UsageError: something in it cannot be meant, or the weights are no file.
+    """
+    recipe = read_recipe(arguments.recipe) if arguments.recipe else DEFAULT
+    for setting in arguments.set:
+        recipe = override(recipe, setting)
+    for key in ("backbone", "weights", "unfreeze", "size", "epochs", "seed", "deterministic"):
+        if (value := getattr(arguments, key)) is not None:
+            recipe = apply(recipe, {key: value}, f"--{key}")
+    weights = recipe.weights
     if weights not in ("imagenet", "none") and not Path(weights).is_file():
         raise UsageError(f"--weights: expected imagenet, none or a file, found {weights}, which does not exist; "
                          f"correct the path")
     if weights not in ("imagenet", "none") and not weights.endswith((".weights.h5", ".h5")):
         raise UsageError(f"--weights: expected a .weights.h5 file, found {weights}; save the backbone's weights with "
                          f"Keras' save_weights")
-    return Recipe(**chosen)
+    return recipe
 
 
 def _target(arguments: argparse.Namespace) -> tuple[Path, str]:
     """Where the bundle goes, and its version: with --out 1, else the first number that is free under runs/."""
+    from train.partial import SUFFIX, newest
+    from train.photos.data import data_name
+
     if arguments.out:
         return arguments.out, "1"
-    name = arguments.name or arguments.data.resolve().name
-    number = 1
-    while (found := Path("runs") / f"{name}-{number}").exists():
-        number += 1
+    runs, name = Path("runs"), arguments.name or data_name(arguments.data)
     arguments.name = name
-    return found, str(number)
-
-
-def _working(out: Path) -> Path:
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f".{out.name}-work-", dir=out.parent))
-    except OSError as error:
-        raise EdgeWatchError(f"{out}: cannot be written: {error.strerror}; choose another --out") from error
+    if arguments.resume and (found := newest(runs, name)):
+        return found, found.name.rpartition("-")[2]
+    number = 1
+    while any((runs / f"{name}-{number}{end}").exists() for end in ("", SUFFIX)):
+        number += 1
+    return runs / f"{name}-{number}", str(number)

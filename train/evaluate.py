@@ -4,111 +4,158 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from models.bundle import SPLIT, ModelBundle
+from models.bundle import MANIFEST, SPLIT, ModelBundle, file_hash
 from models.errors import EdgeWatchError
-from models.evaluation import measure, softmax
-from models.manifest import LIGHTINGS, Lighting, Metrics
-from models.preprocess import infrared
-from train.data import DataSet, Photo, find_photos
-from train.pictures import decode
+from models.manifest import LIGHTINGS
+from train import page
+from train.measure import Network, keras_network
+from train.photos.data import DataSet, Photo, data_name, find_photos
+from train.photos.pictures import decode
 from train.quiet import import_tensorflow
+from train.report.numbers import DATA, PAGE, LeftOut, Report, Subject, build
+from train.report.page import files
+from train.report.summary import WORDS, counted
 
-Logits = Callable[[NDArray[np.uint8], NDArray[np.int64], Lighting], NDArray[np.float32]]
 
+def evaluate(bundle_path: Path, root: Path, exclude: Path | None, out: Path | None, as_json: bool) -> int:
+    """`train evaluate`: a bundle's report on the photos of DATA by day and in infrared-grey.
 
-def evaluate(bundle_path: Path, root: Path, exclude: Path | None, as_json: bool) -> int:
-    """`train evaluate`: print a bundle's metrics on the photos of DATA by day and in infrared-grey.
+    Args:
+        bundle_path: the bundle.
+        root: DATA; where it has test photos, only those count.
+        exclude: a list of photos to leave out, or None.
+        out: the new folder; None is `runs/BUNDLE-on-DATA`. An earlier report is replaced.
+        as_json: print the metrics as JSON instead of a table.
 
     Raises:
-        EdgeWatchError: no bundle, no photos, or photos of classes that the bundle does not have.
+        EdgeWatchError: no bundle, no photos, photos of classes that the bundle does not have, or no place to write.
     """
     bundle = ModelBundle.open(bundle_path)
-    photos = choose(bundle, find_photos(root, exclude))
-    run = _float(bundle) if bundle.is_float else _converted(bundle)
-    working = Path(tempfile.mkdtemp(prefix="train-evaluate-"))
+    out = out or Path("runs") / f"{bundle_path.resolve().name}-on-{data_name(root)}"
+    page.require_replaceable(out, (PAGE, DATA))
+    data = find_photos(root, exclude)
+    photos = choose(bundle, data, root)
+    network = _float(bundle) if bundle.is_float else _converted(bundle)
+    working = _working(out)
     try:
-        pictures = decode(root, photos, bundle.manifest.input.size, working, lambda done: None)
-        if SPLIT not in bundle.manifest.files and not (root / "test").is_dir():
-            print(f"{bundle.title} does not say what it was trained on: if these photos were, the numbers are too good",
-                  file=sys.stderr)
-        rows = np.array(_fresh(bundle, pictures.photos), np.int64)
-        if not len(rows):
-            raise EdgeWatchError(f"{root}: expected photos that {bundle.title} was not trained on, found none; "
-                                 f"name a folder with others")
-        truth = np.array([bundle.labels.names.index(pictures.photos[row].label) for row in rows], np.int64)
-        found = {lighting: measure(softmax(run(pictures.pixels, rows, lighting), bundle.manifest.temperature), truth,
-                                   bundle.labels.names) for lighting in LIGHTINGS}
+        report, written = _report(bundle, root, data, photos, network, working)
     finally:
         shutil.rmtree(working, ignore_errors=True)
+    page.write_folder(out, written)
     if as_json:
-        print(json.dumps({"bundle": str(bundle_path), "data": str(root), "left_out": list(pictures.broken),
-                          "metrics": {key: asdict(metrics) for key, metrics in found.items()}}, indent=1))
+        print(json.dumps({"bundle": str(bundle_path), "data": str(root), "report": str(out / DATA),
+                          "left_out": report.subject.left_out.unreadable,
+                          "metrics": {key: asdict(found.metrics) for key, found in report.results.items()}}, indent=1))
     else:
-        print(as_text(bundle, root, found, len(pictures.broken)))
+        print(as_text(report))
+    print(f"open {out / PAGE}", file=sys.stderr if as_json else sys.stdout)
     return 0
 
 
-def choose(bundle: ModelBundle, data: DataSet) -> tuple[Photo, ...]:
-    """The photos to measure on: the test folder where there is one, else all."""
+def _working(out: Path) -> Path:
+    """A folder for the decoded photos: beside the report, as the system's own may lie in memory."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise EdgeWatchError(f"{out}: cannot be written: {error.strerror}; choose another --out") from error
+
+
+def choose(bundle: ModelBundle, data: DataSet, root: Path) -> tuple[Photo, ...]:
+    """The photos to measure on: the test photos where DATA says which they are, else all.
+
+    Raises:
+        EdgeWatchError: photos of classes that the bundle does not have.
+    """
     unknown = sorted(set(data.names) - set(bundle.labels.names))
     if unknown:
-        raise EdgeWatchError(f"{data.root}: expected folders named after the classes of {bundle.title}, found also "
-                             f"{', '.join(unknown)}; it knows {', '.join(bundle.labels.names)}; leave the others out "
-                             f"with --exclude")
+        raise EdgeWatchError(f"{root}: expected only classes of {bundle.title} ({', '.join(bundle.labels.names)}), "
+                             f"found also {', '.join(unknown)}; leave them out: write a file with "
+                             f"{'this name' if len(unknown) == 1 else 'these names'}, one a line, and name it with "
+                             f"--exclude")
     return tuple(photo for photo in data.photos if photo.split == "test") or data.photos
 
 
-def _fresh(bundle: ModelBundle, photos: Sequence[Photo]) -> list[int]:
-    """The indexes of those photos that a float bundle was neither trained nor calibrated on."""
-    if SPLIT not in bundle.manifest.files:
-        return list(range(len(photos)))
-    with (bundle.path / SPLIT).open(newline="", encoding="utf-8") as file:
-        seen = {row["sha256"] for row in csv.DictReader(file) if row["split"] != "test"}
-    return [index for index, photo in enumerate(photos) if photo.sha256 not in seen]
+def _report(
+    bundle: ModelBundle, root: Path, data: DataSet, photos: tuple[Photo, ...], network: Network, working: Path
+) -> tuple[Report, dict[str, str]]:
+    pictures = decode(data.root, photos, bundle.manifest.input.size, working, lambda done: None)
+    known = trained_on(bundle)
+    if known is None and not any(photo.split == "test" for photo in photos):
+        print(f"{bundle.title} does not say what it was trained on: if these photos were, the numbers are too good",
+              file=sys.stderr)
+    rows = np.array([row for row, photo in enumerate(pictures.photos) if photo.sha256 not in (known or ())], np.int64)
+    if not len(rows):
+        raise EdgeWatchError(f"{root}: expected photos that {bundle.title} was not trained on, found none; "
+                             f"name a folder with others")
+    tested = [pictures.photos[row] for row in rows]
+    truth = np.array([bundle.labels.names.index(photo.label) for photo in tested], np.int64)
+    print(f"measuring on {counted(len(rows), 'photo')}", file=sys.stderr, flush=True)
+    report = build(Subject(
+        title=bundle.title, kind="float" if bundle.is_float else bundle.manifest.quantization.scheme,
+        bundle=str(bundle.path), data=str(root), names=bundle.labels.names, temperature=bundle.manifest.temperature,
+        points=bundle.manifest.operating_points,
+        left_out=LeftOut(pictures.broken, data.excluded, len(pictures.photos) - len(rows), data.notes),
+    ), network, pictures.pixels, rows, truth, [photo.path for photo in tested])
+    return report, files(report, pictures.pixels)
 
 
-def _converted(bundle: ModelBundle) -> Logits:
+def trained_on(bundle: ModelBundle) -> set[str] | None:
+    """The sha256 of the photos that a bundle was trained, validated or calibrated on; None where nothing tells.
+
+    A converted bundle has no list of them, but it names the float bundle that it was made from: if that is where it
+    was, or beside it, and still the same, its list counts.
+    """
+    parent = bundle.manifest.provenance.parent
+    places = [bundle.path]
+    if parent:
+        stated = Path(parent["path"])
+        places = [place for place in (stated, bundle.path.parent / stated.name)
+                  if (place / MANIFEST).is_file() and file_hash(place / MANIFEST) == parent["sha256"]]
+    for place in places:
+        if (place / SPLIT).is_file():
+            with (place / SPLIT).open(newline="", encoding="utf-8") as file:
+                return {row["sha256"] for row in csv.DictReader(file) if row["split"] in ("train", "val")}
+    return None
+
+
+def _converted(bundle: ModelBundle) -> Network:
     from models.classifier import Classifier
 
-    network = Classifier(bundle).interpreter
-    return lambda pixels, rows, lighting: np.stack([
-        network.run(infrared(pixels[row]) if lighting == "night" else pixels[row]) for row in rows
-    ])
+    network = Classifier(bundle, os.cpu_count() or 1).interpreter
+    return lambda pictures: np.stack([network.run(picture) for picture in pictures])
 
 
-def _float(bundle: ModelBundle) -> Logits:
+def _float(bundle: ModelBundle) -> Network:
     import_tensorflow()
     import keras
 
-    from train.pipeline import logits
-
-    return partial(logits, keras.saving.load_model(bundle.model, compile=False))
+    return keras_network(keras.saving.load_model(bundle.model, compile=False))
 
 
-def as_text(bundle: ModelBundle, root: Path, found: dict[Lighting, Metrics], left_out: int) -> str:
+def as_text(report: Report) -> str:
     """The metrics as lines of text."""
-    names = [name for name in bundle.labels.names if found["day"].per_class[name].n]
+    subject, day = report.subject, report.results["day"].metrics
+    names = [name for name in subject.names if day.per_class[name].n]
     wide = max(len(name) for name in (*names, "class"))
-    lines = [f"{bundle.title} ({'float' if bundle.is_float else bundle.manifest.quantization.scheme}) on {root}: "
-             f"{found['day'].n} photos, {left_out} could not be read", "",
+    lines = [f"{subject.title} ({subject.kind}) on {subject.data}: {counted(day.n, 'photo')}, "
+             f"{len(subject.left_out.unreadable)} could not be read", "",
              "class".ljust(wide) + "     n   precision  recall by day   precision  recall in grey"]
     for name in names:
-        cells = [f"{found[key].per_class[name].precision:>12.1%}{found[key].per_class[name].recall:>15.1%}"
-                 for key in LIGHTINGS]
-        lines.append(f"{name.ljust(wide)}{found['day'].per_class[name].n:>6}{''.join(cells)}")
-    for key, metrics in found.items():
-        lines.append(f"{'by day' if key == 'day' else 'in grey'}: accuracy {metrics.accuracy:.1%}, "
-                     f"macro-F1 {metrics.macro_f1:.1%}, top-3 {metrics.top3:.1%}, "
-                     f"calibration error {metrics.calibration_error:.1%}")
+        found = [report.results[key].metrics.per_class[name] for key in LIGHTINGS]
+        cells = [f"{each.precision:>12.1%}{each.recall:>15.1%}" for each in found]
+        lines.append(f"{name.ljust(wide)}{found[0].n:>6}{''.join(cells)}")
+    for key in LIGHTINGS:
+        metrics = report.results[key].metrics
+        lines.append(f"{WORDS[key]}: accuracy {metrics.accuracy:.1%}, macro-F1 {metrics.macro_f1:.1%}, "
+                     f"top-3 {metrics.top3:.1%}, calibration error {metrics.calibration_error:.1%}")
     return "\n".join(lines)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,21 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.evaluation import fit_temperature, softmax
-from models.manifest import LIGHTINGS
+from models.preprocess import infrared
 from train.backbones import build
-from train.head import fit_head
-from train.pipeline import Examples, augmented, class_weights, hard_views, logits
-from train.progress import Keeper, describe
+from train.head import fit_head, loss
+from train.measure import Network, keras_network, logits, same
+from train.partial import Partial, State
+from train.photos.store import Store
+from train.pipeline import Examples, batches, hard_views
+from train.progress import Curves, Keeper
 from train.recipe import Recipe, Unfreeze
 
 Array = NDArray[Any]
 MOMENTUM = 0.95
 """Of batch norm: its statistics are those of about the last 20 batches."""
+AUTO_EPOCHS, AUTO_STEPS = 6, 200
+"""Of fine-tuning, at least, where the recipe leaves it open."""
 
 
 @dataclass(slots=True)
@@ -34,7 +40,10 @@ class Trained:
     interrupted: bool = False
 
 
-def fit(recipe: Recipe, examples: Examples, working: Path, say: Callable[[str], None]) -> Trained:
+def fit(
+    recipe: Recipe, examples: Examples, working: Path, say: Callable[[str], None],
+    partial: Partial | None = None, curves: Path | None = None,
+) -> Trained:
     """Train a classifier; the result is never worse on the validation photos than a new head on the frozen backbone.
 
     Batch norm is trained too, in the layers that are: with its statistics frozen, fine-tuning on 1,500 photos (at 2e-5)
@@ -46,25 +55,35 @@ def fit(recipe: Recipe, examples: Examples, working: Path, say: Callable[[str], 
         examples: on what.
         working: a folder for what is needed only meanwhile.
         say: shows a line.
+        partial: where each epoch's checkpoint goes, and where an earlier run's is.
+        curves: a folder for TensorBoard's files.
 
     Raises:
         KeyboardInterrupt: before the head is trained; later Ctrl-C ends the training with the best weights so far.
         EdgeWatchError: the weights do not fit, or nothing was learned.
     """
+    if recipe.deterministic:
+        tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(recipe.seed)
     model, backbone = build(recipe.backbone, recipe.weights, recipe.size, examples.classes, recipe.dropout,
                             recipe.decay)
     backbone.trainable = False
-    weights = class_weights(np.bincount(examples.truth[examples.train], minlength=examples.classes), recipe.imbalance)
+    state = partial.state if partial else None
     views = hard_views(recipe, examples, working)
-    keeper = Keeper(recipe.patience, lambda: check(model, examples, views), say)
-    say("training the head")
-    keeper.keep(model, fit_head(model, recipe, examples, weights, working))
-    say(f"head: {describe(keeper.history[-1])}")
+    network = keras_network(model)
+    keeper = Keeper(recipe, lambda: check(network, examples, views), say,
+                    Curves(curves, anew=state is None) if curves else None)
     trained = Trained(model, keeper.history)
+    if state:
+        keeper.history.extend(state.history)
+        keeper.first, keeper.tuned = state.arrays["first"], state.arrays["tuned"]
+        say(f"going on after epoch {len(keeper.history) - 1} of fine-tuning")
+    else:
+        say("training the head")
+        keeper.keep_head(model, fit_head(model, recipe, examples, working))
     if recipe.epochs and recipe.unfreeze:
         try:
-            _fine_tune(model, backbone, recipe, examples, weights, keeper)
+            _fine_tune(model, backbone, recipe, examples, keeper, partial)
         except KeyboardInterrupt:
             trained.interrupted = True
             say("interrupted: the best weights so far are kept")
@@ -74,40 +93,66 @@ def fit(recipe: Recipe, examples: Examples, working: Path, say: Callable[[str], 
 
 
 def _mix(model: keras.Model, keeper: Keeper) -> None:
-    """Try weights between those of the first entry and the best later ones (Wortsman et al. 2022, WiSE-FT).
+    """Try weights between those of the head alone and the best fine-tuned (Wortsman et al. 2022, WiSE-FT).
 
     They are often better than both: as sure of clear photos as the untouched backbone, and good at hard ones.
     """
-    if keeper.tuned is None:
-        return
-    for share in (0.25, 0.5, 0.75):
-        model.set_weights([a + share * (b - a) for a, b in zip(keeper.first, keeper.tuned, strict=True)])
-        keeper.try_mix(model, share)
+    if keeper.tuned:
+        for share in (0.25, 0.5, 0.75):
+            keeper.try_mix(model, share)
 
 
 def _fine_tune(
-    model: keras.Model, backbone: keras.Model, recipe: Recipe, examples: Examples, weights: Array, keeper: Keeper
+    model: keras.Model, backbone: keras.Model, recipe: Recipe, examples: Examples, keeper: Keeper,
+    partial: Partial | None,
 ) -> None:
-    _unfreeze(backbone, recipe.unfreeze)
-    steps = -(-len(examples.train) // recipe.batch)
+    """Fine-tune from where the keeper's history ends, with the partial's state if it has one."""
+    unfreeze(backbone, recipe.unfreeze)
+    epochs, steps = length(recipe, len(examples.train))
+    model.compile(optimizer(recipe, steps, epochs), loss(recipe), weighted_metrics=[], metrics=["accuracy"],
+                  # Without XLA: on a CPU it trains on 4 photos a second where TensorFlow's own kernels train on 37.
+                  jit_compile=False)
+    model.optimizer.build(model.trainable_variables)
+    done = len(keeper.history) - 1
+    if partial and partial.state:
+        _assign(model.variables, partial.state.arrays["model"])
+        _assign(model.optimizer.variables, partial.state.arrays["optimizer"])
+
+    def save() -> None:
+        if partial:
+            partial.save(State(keeper.history, {
+                "first": keeper.first, "tuned": keeper.tuned, "model": _values(model.variables),
+                "optimizer": _values(model.optimizer.variables),
+            }))
+
+    keeper.begin(epochs, steps, save)
+    if done == 0:
+        save()
+    if not keeper.over():
+        averaging = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+        averaging._ema_weights_in_model = done > 0  # At an epoch's end, when a checkpoint is written, they are.
+        model.fit(batches(recipe, examples, done, epochs), initial_epoch=done, epochs=epochs, steps_per_epoch=steps,
+                  callbacks=[averaging, keeper], verbose=0, shuffle=False)
+
+
+def length(recipe: Recipe, photos: int) -> tuple[int, int]:
+    """Of fine-tuning on so many photos: the epochs, at most, and the steps of each."""
+    steps = math.ceil(photos / recipe.batch)
+    return max(AUTO_EPOCHS, math.ceil(AUTO_STEPS / steps)) if recipe.epochs == "auto" else recipe.epochs, steps
+
+
+def optimizer(recipe: Recipe, steps: int, epochs: int) -> keras.optimizers.Optimizer:
+    """Of fine-tuning over so many epochs of so many steps."""
     warm = steps // 2
-    rate = keras.optimizers.schedules.CosineDecay(
-        recipe.fine_rate / 20, recipe.epochs * steps - warm, warmup_target=recipe.fine_rate, warmup_steps=warm
+    rate = recipe.fine_rate if recipe.schedule == "plateau" else keras.optimizers.schedules.CosineDecay(
+        recipe.fine_rate / 20, epochs * steps - warm, warmup_target=recipe.fine_rate, warmup_steps=warm
     )
     # The weights are averaged over about one epoch: with few photos a single step's noise costs a point or two.
-    optimizer = keras.optimizers.Adam(rate, clipnorm=1.0, use_ema=True, ema_momentum=1.0 - 1.0 / max(2, steps))
-    # Without XLA: on a CPU it trains on 4 photos a second where TensorFlow's own kernels train on 37.
-    model.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=True), weighted_metrics=[],
-                  metrics=["accuracy"], jit_compile=False)
-    keeper.begin(recipe.epochs, steps)
-    pairs = augmented(recipe, examples).map(
-        lambda image, label: (image, tf.one_hot(label, examples.classes), tf.gather(weights, label))
-    ).batch(recipe.batch).prefetch(2)
-    averaging = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
-    model.fit(pairs, epochs=recipe.epochs, callbacks=[averaging, keeper], verbose=0, shuffle=False)
+    return keras.optimizers.Adam(rate, clipnorm=1.0, use_ema=True, ema_momentum=1.0 - 1.0 / max(2, steps))
 
 
-def _unfreeze(backbone: keras.Model, layers: Unfreeze) -> None:
+def unfreeze(backbone: keras.Model, layers: Unfreeze) -> None:
+    """Make a backbone's last layers trainable, their batch norm too."""
     backbone.trainable = True
     first = 0 if layers == "all" else max(0, len(backbone.layers) - layers)
     for index, layer in enumerate(backbone.layers):
@@ -116,16 +161,26 @@ def _unfreeze(backbone: keras.Model, layers: Unfreeze) -> None:
             layer.momentum = MOMENTUM
 
 
-def check(model: keras.Model, examples: Examples, views: NDArray[np.uint8]) -> dict[str, float]:
+def _values(variables: Sequence[Any]) -> list[Array]:
+    return [variable.numpy() for variable in variables]
+
+
+def _assign(variables: Sequence[Any], values: list[Array]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def check(network: Network, examples: Examples, views: Store) -> dict[str, float]:
     """Loss and accuracy on the validation photos by day, in grey, and as the given hard views of them.
 
     The loss is taken after fitting the temperature, as the finished bundle has one: else the surer model would lose to
     the more hesitant one for the few photos that are labelled wrongly.
     """
-    every = np.arange(len(views))
-    raw = np.concatenate([*(logits(model, examples.pixels, examples.val, lighting) for lighting in LIGHTINGS),
-                          logits(model, views, every, "day")])
-    truth = np.tile(examples.truth[examples.val], 3)
-    chosen = softmax(raw, fit_temperature(raw, truth))[np.arange(len(truth)), truth]
-    return {"val_loss": float(-np.log(np.maximum(chosen, 1e-12)).mean()),
-            "val_accuracy": float((raw.argmax(1) == truth).mean())}
+    raw = [logits(network, examples.pixels, examples.val, view) for view in (same, infrared)]
+    if len(views):
+        raw.append(logits(network, views, np.arange(len(views))))
+    found, truth = np.concatenate(raw), np.tile(examples.truth[examples.val], len(raw))
+    chosen = softmax(found, fit_temperature(found, truth))[np.arange(len(truth)), truth]
+    # Not below 0, which rounding would bring where every photo is right beyond doubt.
+    return {"val_loss": max(0.0, float(-np.log(np.maximum(chosen, 1e-12)).mean())),
+            "val_accuracy": float((found.argmax(1) == truth).mean())}

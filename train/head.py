@@ -8,17 +8,28 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
-from train.pipeline import Examples, plain
+from models.preprocess import infrared
+from train.measure import View, keras_network, logits, same
+from train.photos.store import Store
+from train.pipeline import HEAD, Examples, class_weights, order
+from train.progress import Bar
 from train.recipe import Recipe
 
 BATCH = 256
+FOCUS = 2.0
+"""Of the focal loss; its authors' choice."""
 
 
-def fit_head(
-    model: keras.Model, recipe: Recipe, examples: Examples, weights: NDArray[np.float32], working: Path
-) -> dict[str, float]:
+def loss(recipe: Recipe) -> keras.losses.Loss:
+    """The loss of logits against one-hot classes; classes have their weights from elsewhere, so none here."""
+    if recipe.loss == "focal":
+        return keras.losses.CategoricalFocalCrossentropy(alpha=1.0, gamma=FOCUS, from_logits=True,
+                                                         label_smoothing=recipe.label_smoothing)
+    return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
+
+
+def fit_head(model: keras.Model, recipe: Recipe, examples: Examples, working: Path) -> dict[str, float]:
     """Train the layer `logits` of a classifier until it no longer changes; the other layers stay as they are.
 
     It learns from each training photo as it is, mirrored, in grey and both: augmented views made it worse.
@@ -27,46 +38,57 @@ def fit_head(
         model: the classifier.
         recipe: how.
         examples: on what.
-        weights: (classes,) float32 weight of each class's photos.
         working: a folder for the features, which are kept out of memory.
 
     Returns:
         `loss` and `accuracy` in training.
     """
-    features, truth = _features(model, examples, working)
+    features = _features(model, examples, working)
+    truth, weights = np.tile(examples.truth[examples.train], len(VIEWS)), class_weights(recipe, examples)
     head = keras.Sequential([keras.Input(features.shape[1:]), model.get_layer("logits")])
-    steps = -(-len(truth) // BATCH) * recipe.head_epochs
-    rate = keras.optimizers.schedules.CosineDecay(recipe.head_rate, steps)
-    head.compile(keras.optimizers.Adam(rate), keras.losses.CategoricalCrossentropy(from_logits=True),
-                 metrics=["accuracy"], weighted_metrics=[], jit_compile=False)
+    steps = -(-len(truth) // BATCH)
+    rate = keras.optimizers.schedules.CosineDecay(recipe.head_rate, steps * recipe.head_epochs)
+    head.compile(keras.optimizers.Adam(rate), loss(recipe), metrics=["accuracy"], weighted_metrics=[],
+                 jit_compile=False)
 
-    def read(rows: Any) -> Any:
-        return features[rows]
+    def one_epoch(epoch: Any) -> Any:
+        rows = tf.numpy_function(lambda epoch: order(recipe, truth, HEAD, int(epoch)), (epoch,), tf.int64,
+                                 stateful=False)
+        return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(rows, (None,))).batch(BATCH)
 
-    def batch(rows: Any) -> tuple[Any, Any, Any]:
+    def read(rows: Any) -> tuple[Any, Any, Any]:
         labels = tf.gather(truth, rows)
-        found = tf.ensure_shape(tf.numpy_function(read, (rows,), tf.float32), (None, features.shape[1]))
-        return found, tf.one_hot(labels, examples.classes), tf.gather(weights, labels)
+        found = tf.numpy_function(lambda rows: features[rows], (rows,), tf.float32, stateful=False)
+        return tf.ensure_shape(found, (None, features.shape[1])), tf.one_hot(labels, examples.classes), \
+            tf.gather(weights, labels)
 
-    rows = tf.data.Dataset.range(len(truth)).shuffle(len(truth), seed=recipe.seed).batch(BATCH)
-    history = head.fit(rows.map(batch).prefetch(2), epochs=recipe.head_epochs, verbose=0, shuffle=False).history
+    data = tf.data.Dataset.range(recipe.head_epochs).flat_map(one_epoch).map(read).prefetch(2)
+    history = head.fit(data, epochs=recipe.head_epochs, steps_per_epoch=steps, verbose=0, shuffle=False).history
+    features.close()
     return {key: float(history[key][-1]) for key in ("loss", "accuracy")}
 
 
-def _features(
-    model: keras.Model, examples: Examples, working: Path
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """(views, channels) float32 of what the backbone says of each view, in a memory map, and (views,) int64 classes."""
+def mirrored(view: View) -> View:
+    """Another view, seen in a mirror."""
+    return lambda picture: view(picture)[:, ::-1]
+
+
+VIEWS = (same, infrared, mirrored(same), mirrored(infrared))
+
+
+def _features(model: keras.Model, examples: Examples, working: Path) -> Store:
+    """(views x photos, channels) float32: what the backbone says of each training photo, view after view."""
     pool = keras.Model(model.input, model.get_layer("pool").output)
-    run = tf.function(lambda images: pool(images, training=False), reduce_retracing=True)
-    count = len(examples.train)
-    night, mirrored = (np.repeat(flags, count) for flags in ([False, True, False, True], [False, False, True, True]))
-    views = plain(examples, np.tile(examples.train, 4), night, mirrored)
-    total = 4 * count
-    features = np.memmap(working / "features", np.float32, "w+", shape=(total, pool.output.shape[-1]))
-    truth, done = np.zeros(total, np.int64), 0
-    for images, labels in views.batch(64).prefetch(2):
-        features[done : done + len(labels)] = run(images)
-        truth[done : done + len(labels)] = labels
-        done += len(labels)
-    return features, truth
+    network = keras_network(pool)
+    total, done = len(VIEWS) * len(examples.train), 0
+    features = Store(working / "features", (total, pool.output.shape[-1]), np.float32)
+    bar = Bar(total)
+    for view in VIEWS:
+        for start in range(0, len(examples.train), 64):
+            rows = examples.train[start : start + 64]
+            for found in logits(network, examples.pixels, rows, view, len(rows)):
+                features[done] = found
+                done += 1
+            bar.show(done, "training the head")
+    bar.clear()
+    return features

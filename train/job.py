@@ -12,17 +12,23 @@ from numpy.typing import NDArray
 
 from models.bundle import CALIBRATION, CARD, GOLDEN, KERAS, SPLIT, ModelBundle, write_bundle
 from models.labels import Label, LabelMap, scientific_names
-from models.manifest import Provenance
+from models.manifest import LIGHTINGS, Provenance
 from train import package
 from train.card import card
-from train.data import SPLITS, DataSet, assign_splits, check_classes, licences, split_csv
 from train.fit import Trained, fit
-from train.pictures import Pictures, decode
+from train.measure import keras_network
+from train.partial import Partial
+from train.photos.data import SPLITS, DataSet, check_classes, licences
+from train.photos.pictures import Pictures, decode
+from train.photos.splits import divide, split_csv
 from train.pipeline import Examples
 from train.recipe import Recipe
-from train.report import confusion_png, curves_png
+from train.report.numbers import PAGE, LeftOut, Report, Subject, build
+from train.report.page import files
+from train.report.summary import WORDS
 
 Say = Callable[[str], None]
+Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,26 @@ class Job:
     version: str
     command: str
     force: bool = False
+    partial: Partial | None = None
+    """What an earlier run had reached, and where this one's checkpoints go."""
+    split: Path | None = None
+    """A `split.csv` to use again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What is trained and measured on.
+
+    `data` has the photos of `pictures`, row by row. `truth`: (n,) class indexes. `sides`: the rows of each split.
+    `notes`: what was left out and why, but for photos that could not be read.
+    """
+
+    data: DataSet
+    pictures: Pictures
+    labels: LabelMap
+    truth: Rows
+    sides: dict[str, Rows]
+    notes: tuple[str, ...]
 
 
 def train(job: Job, working: Path, say: Say) -> ModelBundle:
@@ -47,76 +73,99 @@ def train(job: Job, working: Path, say: Say) -> ModelBundle:
         say: shows a line.
     """
     started = time.monotonic()
-    data, pictures = _read(job, working, say)
-    names = data.names
-    truth = np.array([names.index(photo.label) for photo in data.photos], np.int64)
-    sides = {str(split): np.flatnonzero([photo.split == split for photo in data.photos]) for split in SPLITS}
+    material = _read(job, working, say)
+    sides, truth = material.sides, material.truth
     say("photos: " + ", ".join(f"{len(rows)} {split}" for split, rows in sides.items()))
-    labels = LabelMap(Label.from_name(name, scientific_names(data.root)) for name in names)
+    if job.partial:
+        found = package.versions()
+        job.partial.begin(split_csv(material.data.photos), {key: found[key] for key in ("tensorflow", "keras")})
     trained = fit(job.recipe, Examples(
-        pixels=pictures.pixels, truth=truth, train=sides["train"], val=sides["val"],
-        blank=sides["train"][np.isin(truth[sides["train"]], labels.of_type("blank"))], classes=len(names),
-    ), working, say)
+        pixels=material.pictures.pixels, truth=truth, train=sides["train"], val=sides["val"],
+        blank=sides["train"][np.isin(truth[sides["train"]], material.labels.of_type("blank"))],
+        classes=len(material.labels),
+    ), working, say, job.partial, job.out.parent / "logs" / job.out.name)
     say("measuring")
-    bundle = _write(job, working, data, pictures, labels, truth, sides, trained)
+    report = _measure(job, material, trained)
+    bundle = _write(job, working, material, trained, report)
     _summary(bundle, started, say)
     return bundle
 
 
-def _read(job: Job, working: Path, say: Say) -> tuple[DataSet, Pictures]:
+def _read(job: Job, working: Path, say: Say) -> Material:
     total = len(job.data.photos)
 
     def progress(done: int) -> None:
         if done % 500 == 0 or done == total:
-            say(f"read {done} of {total} photos")
+            say(f"looked at {done} of {total} photos")
 
     pictures = decode(job.data.root, job.data.photos, job.recipe.size, working, progress)
     for line in pictures.broken[:20]:
         say(f"left out: {line}")
-    notes = list(job.data.notes)
     if pictures.broken:
-        notes.append(f"{len(pictures.broken)} photos could not be read and were left out")
-        say(notes[-1])
-    data = replace(job.data, photos=assign_splits(pictures.photos, job.recipe.seed), notes=tuple(notes))
+        say(_unreadable(pictures))
+    photos, said = divide(pictures.photos, job.recipe.seed, job.split, job.data.root)
+    for note in said:
+        say(note)
+    pictures = pictures.keep(photos)
+    data = replace(job.data, photos=pictures.photos)
     check_classes(data)
-    return data, pictures
+    labels = LabelMap(Label.from_name(name, scientific_names(data.root)) for name in data.names)
+    return Material(
+        data, pictures, labels, np.array([labels.names.index(photo.label) for photo in data.photos], np.int64),
+        {str(split): np.flatnonzero([photo.split == split for photo in data.photos]) for split in SPLITS},
+        (*data.notes, *said),
+    )
 
 
-def _write(
-    job: Job, working: Path, data: DataSet, pictures: Pictures, labels: LabelMap, truth: NDArray[np.int64],
-    sides: dict[str, NDArray[np.int64]], trained: Trained,
-) -> ModelBundle:
-    names, recipe, model = labels.names, job.recipe, trained.model
-    findings = package.find_out(model, pictures.pixels, truth, sides, names)
-    images, counts = package.calibration(pictures.pixels, truth, sides["train"], names, recipe.calibration, recipe.seed)
-    notes = list(data.notes)
+def _unreadable(pictures: Pictures) -> str:
+    count = len(pictures.broken)
+    return f"{count} photo{'' if count == 1 else 's'} could not be read and {'was' if count == 1 else 'were'} left out"
+
+
+def _measure(job: Job, material: Material, trained: Trained) -> Report:
+    network, names, pixels = keras_network(trained.model), material.labels.names, material.pictures.pixels
+    val, test = material.sides["val"], material.sides["test"]
+    temperature, points = package.calibrated(network, pixels, val, material.truth[val], names)
+    return build(Subject(
+        title=f"{job.name} {job.version}", kind="float", bundle=str(job.out), data=str(job.data.root), names=names,
+        temperature=temperature, points=points, history=trained.history,
+        left_out=LeftOut(material.pictures.broken, job.data.excluded, notes=material.notes),
+    ), network, pixels, test, material.truth[test], [material.data.photos[row].path for row in test])
+
+
+def _write(job: Job, working: Path, material: Material, trained: Trained, report: Report) -> ModelBundle:
+    data, recipe, pictures, labels = material.data, job.recipe, material.pictures, material.labels
+    images, counts = package.calibration(pictures.pixels, material.truth, material.sides["train"], labels.names,
+                                         recipe.calibration, recipe.seed)
+    notes = [*material.notes, *([_unreadable(pictures)] if pictures.broken else [])]
     if trained.interrupted:
         notes.append(f"the training was interrupted after {len(trained.history)} epochs")
     provenance = Provenance(
         command=job.command, created=package.now(), versions=package.versions(), data=str(data.root),
-        photos={split: len(rows) for split, rows in sides.items()}, backbone=recipe.backbone,
+        photos={split: len(rows) for split, rows in material.sides.items()}, backbone=recipe.backbone,
         weights=recipe.weights, seed=recipe.seed, left_out=len(pictures.broken), excluded=data.excluded,
         settings=asdict(recipe),
     )
-    manifest = package.manifest(job.name, job.version, recipe.size, labels, findings, counts, provenance)
+    manifest = package.manifest(job.name, job.version, recipe.size, labels, report, counts, provenance)
     about = data.root / "ABOUT.md"
-    text = card(manifest, labels, findings.confusions, licences(data), notes,
+    text = card(manifest, labels, report, licences(data), notes,
                 about.read_text(encoding="utf-8") if about.is_file() else "")
-    titles = {"day": "By day", "night": "In infrared-grey"}
     return write_bundle(job.out, manifest, labels, {
-        KERAS: package.save_keras(model, working),
+        KERAS: package.save_keras(trained.model, working),
         CALIBRATION: images,
-        GOLDEN: package.golden(model, recipe.size),
+        GOLDEN: package.golden(keras_network(trained.model), recipe.size),
         SPLIT: split_csv(data.photos).encode(),
         CARD: text.encode(),
-        "confusion.png": confusion_png({titles[key]: table for key, table in findings.confusions.items()}, names),
-        "curves.png": curves_png(trained.history),
+        # Names of files may hold bytes that are no UTF-8.
+        **{name: content.encode(errors="backslashreplace") for name, content in files(report, pictures.pixels).items()},
     }, job.force)
 
 
 def _summary(bundle: ModelBundle, started: float, say: Say) -> None:
-    for lighting, name in (("day", "by day"), ("night", "in infrared-grey")):
+    for lighting in LIGHTINGS:
         found = bundle.manifest.metrics[lighting]
-        say(f"test photos {name}: {found.accuracy:.1%} of {found.n} right, macro-F1 {found.macro_f1:.1%}")
-    print(f"{bundle.path}: {bundle.title}, float; {(time.monotonic() - started) / 60:.0f} min. "
+        say(f"test photos {WORDS[lighting]}: {found.accuracy:.1%} of {found.n} right, macro-F1 {found.macro_f1:.1%}")
+    seconds = time.monotonic() - started
+    took = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    print(f"{bundle.path}: {bundle.title}, float; {took}. See {bundle.path / PAGE}. "
           f"Next: convert --quantize int8 {bundle.path}")

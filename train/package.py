@@ -8,7 +8,6 @@ import platform
 import random
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,72 +17,46 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from models.evaluation import calibrate, measure, softmax
+from models.evaluation import calibrate
 from models.labels import LabelMap
 from models.manifest import (
     LIGHTINGS,
     InputSpec,
     Lighting,
     Manifest,
-    Metrics,
     OperatingPoint,
     OutputSpec,
     Provenance,
     Quantization,
 )
 from models.preprocess import infrared, is_infrared
-from train.pipeline import logits
-from train.report import Counts, confusion
+from train.measure import Network, Pixels, logits
+from train.report.numbers import VIEWS, Report
 
 GREY_SHARE = 0.3
 """Share of the calibration pictures that are infrared-grey: their activations reach elsewhere than colour's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """What was measured on the validation and test photos; mappings are by lighting."""
+def calibrated(
+    network: Network, pixels: Pixels, val: NDArray[np.int64], truth: NDArray[np.int64], names: Sequence[str]
+) -> tuple[float, dict[str, dict[str, OperatingPoint]]]:
+    """Temperature and operating points from the validation photos.
 
-    temperature: float
-    points: dict[str, dict[str, OperatingPoint]]
-    metrics: dict[str, Metrics]
-    confusions: dict[str, Counts]
-
-
-def find_out(
-    model: keras.Model,
-    pixels: NDArray[np.uint8],
-    truth: NDArray[np.int64],
-    sides: dict[str, NDArray[np.int64]],
-    names: Sequence[str],
-) -> Findings:
-    """Temperature and operating points from the validation photos, metrics from the test photos.
-
-    The temperature is fitted on the validation photos by day and in grey together: the daemon applies one for both.
+    The temperature is fitted on them by day and in grey together: the daemon applies one for both.
 
     Args:
-        model: the classifier.
+        network: the classifier.
         pixels: (n, size, size, 3) uint8 RGB.
-        truth: (n,) class indexes.
-        sides: rows of `val` and `test`.
+        val: rows of the validation photos.
+        truth: their class indexes.
         names: the classes' names, in order.
     """
-    val, test = truth[sides["val"]], truth[sides["test"]]
-    raw = {
-        side: {str(lighting): logits(model, pixels, sides[side], lighting) for lighting in LIGHTINGS}
-        for side in ("val", "test")
-    }
-    temperature, points = calibrate(raw["val"], val, names)
-    shares = {lighting: softmax(found, temperature) for lighting, found in raw["test"].items()}
-    return Findings(
-        temperature=temperature,
-        points=points,
-        metrics={key: measure(found, test, names) for key, found in shares.items()},
-        confusions={key: confusion(found.argmax(1), test, len(names)) for key, found in shares.items()},
-    )
+    return calibrate({str(lighting): logits(network, pixels, val, view) for lighting, view in VIEWS.items()}, truth,
+                     names)
 
 
 def calibration(
-    pixels: NDArray[np.uint8], truth: NDArray[np.int64], train: NDArray[np.int64], names: Sequence[str],
+    pixels: Pixels, truth: NDArray[np.int64], train: NDArray[np.int64], names: Sequence[str],
     total: int, seed: int,
 ) -> tuple[bytes, dict[str, dict[str, int]]]:
     """Class-balanced training pictures for `convert`, a share of them in infrared-grey.
@@ -100,7 +73,7 @@ def calibration(
         rows = [int(row) for row in train if truth[row] == index]
         drawn = draw.sample(rows, min(each, len(rows)))
         for place, row in enumerate(drawn):
-            picture = np.asarray(pixels[row])
+            picture = pixels[row]
             turned = place < round(GREY_SHARE * len(drawn))
             images.append(infrared(picture) if turned else picture)
             light: Lighting = "night" if turned or is_infrared(picture) else "day"
@@ -111,7 +84,7 @@ def calibration(
     return content, dict(counts)
 
 
-def golden(model: keras.Model, size: int) -> bytes:
+def golden(network: Network, size: int) -> bytes:
     """The content of `golden.npz`: two drawn pictures (nobody's photo), in colour and in grey, and their logits."""
     generator = np.random.default_rng(0)
     across = np.linspace(0, 1, size)
@@ -121,8 +94,7 @@ def golden(model: keras.Model, size: int) -> bytes:
         waves += strength * np.sin(2 * np.pi * (across[:, None, None] * down + across[None, :, None] * along) + phase)
     colour = np.clip(waves + 120, 0, 255).astype(np.uint8)
     inputs = np.stack([colour, infrared(colour)])
-    outputs = logits(model, inputs, np.arange(len(inputs)), "day")
-    return _npz(inputs=inputs, outputs=outputs, runtime=np.array(f"keras {keras.__version__}"))
+    return _npz(inputs=inputs, outputs=network(inputs), runtime=np.array(f"keras {keras.__version__}"))
 
 
 def _npz(**arrays: NDArray[Any]) -> bytes:
@@ -132,14 +104,27 @@ def _npz(**arrays: NDArray[Any]) -> bytes:
 
 
 def manifest(
-    name: str, number: str, size: int, labels: LabelMap, findings: Findings,
-    counts: dict[str, dict[str, int]], provenance: Provenance,
+    name: str, number: str, size: int, labels: LabelMap, report: Report, counts: dict[str, dict[str, int]],
+    provenance: Provenance,
 ) -> Manifest:
-    """The manifest of a float bundle; `files` is filled in when it is written."""
+    """The manifest of a float bundle; `files` is filled in when it is written.
+
+    Args:
+        name: the model's.
+        number: its version.
+        size: pixels a side of the input.
+        labels: the classes.
+        report: what was measured.
+        counts: calibration pictures by class and lighting.
+        provenance: where it came from.
+    """
+    subject = report.subject
     return Manifest(
         name=name, version=number, input=InputSpec(size), output=OutputSpec(len(labels)),
-        temperature=findings.temperature, quantization=Quantization(calibration=counts),
-        operating_points=findings.points, metrics=findings.metrics, provenance=provenance, verified=True, files={},
+        temperature=subject.temperature, quantization=Quantization(calibration=counts),
+        operating_points={key: dict(points) for key, points in subject.points.items()},
+        metrics={lighting: found.metrics for lighting, found in report.results.items()}, provenance=provenance,
+        verified=True, files={},
     )
 
 

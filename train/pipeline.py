@@ -1,4 +1,4 @@
-"""From decoded photos to batches: shuffled, augmented in parallel, never held in memory together."""
+"""Decoded photos to batches for training; which photo comes when, and what is done to it, follows from the seed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from models.manifest import Lighting
-from models.preprocess import infrared
-from train.augment import GREY, augment
+from train.augment import augment
+from train.measure import Pixels
+from train.photos.store import Store
 from train.recipe import Recipe
 
 Array = NDArray[Any]
+HEAD, TUNING, VIEWS = range(3)
+"""What dice are thrown for: each use has its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class Examples:
     those training photos that show no animal.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     truth: NDArray[np.int64]
     train: NDArray[np.int64]
     val: NDArray[np.int64]
@@ -35,79 +37,99 @@ class Examples:
     classes: int
 
 
-def class_weights(counts: NDArray[np.int64], power: float) -> NDArray[np.float32]:
-    """(classes,) float32 weight of each class's photos; over all photos they average 1."""
+def class_weights(recipe: Recipe, examples: Examples) -> NDArray[np.float32]:
+    """(classes,) float32 weight of each class's training photos; over all of them the weights average 1."""
+    counts = np.bincount(examples.truth[examples.train], minlength=examples.classes)
+    # Where classes are drawn equally often, weights would make the rare ones count twice.
+    power = recipe.imbalance if recipe.sampling == "natural" else 0.0
     weights = (counts.mean() / np.maximum(counts, 1)) ** power
     return (weights * counts.sum() / (weights * counts).sum()).astype(np.float32)  # type: ignore[no-any-return]
 
 
-def augmented(recipe: Recipe, examples: Examples) -> Any:
-    """(picture, class index) of every training photo, shuffled and augmented anew in each pass.
+def order(recipe: Recipe, truth: NDArray[np.int64], purpose: int, epoch: int) -> NDArray[np.int64]:
+    """Which of some photos come in an epoch, and in which order: as many indexes of `truth` as it has.
 
-    The pictures are (size, size, 3) float32, 0-255. The recipe's seed decides them all.
+    Each photo comes once; with `balanced` sampling each class equally often, and its photos in turn.
+
+    Args:
+        recipe: its seed decides, and its sampling.
+        truth: (n,) class indexes.
+        purpose: what for; another one gives another order.
+        epoch: so does another epoch.
     """
-    rows = tf.data.Dataset.from_tensor_slices((examples.train, examples.truth[examples.train]))
-    rows = rows.shuffle(len(examples.train), seed=recipe.seed, reshuffle_each_iteration=True)
-    return _augment(rows, recipe, examples, anew=True)
+    dice = np.random.default_rng([recipe.seed, purpose, epoch])
+    if recipe.sampling == "natural":
+        return dice.permutation(len(truth))
+    labels = dice.permutation(np.unique(truth))
+    each, more = divmod(len(truth), len(labels))
+    drawn = [np.resize(dice.permutation(np.flatnonzero(truth == label)), each + (place < more))
+             for place, label in enumerate(labels)]
+    return dice.permutation(np.concatenate(drawn))
 
 
-def hard_views(recipe: Recipe, examples: Examples, folder: Path) -> NDArray[np.uint8]:
-    """One augmented view of every validation photo, always the same: (validation photos, size, size, 3) uint8 RGB."""
-    shape = (len(examples.val), *examples.pixels.shape[1:])
-    views = np.memmap(folder / "views", np.uint8, "w+", shape=shape)
-    rows = tf.data.Dataset.from_tensor_slices((examples.val, examples.truth[examples.val]))
-    for index, (image, _) in enumerate(_augment(rows, recipe, examples, anew=False)):
-        views[index] = image.numpy().astype(np.uint8)
+def batches(recipe: Recipe, examples: Examples, first: int, epochs: int) -> Any:
+    """The batches of fine-tuning, epoch after epoch from `first` on: pictures, one-hot classes and weights.
+
+    The pictures are (batch, size, size, 3) float32 RGB, 0-255, shuffled and augmented anew in each epoch. An epoch
+    depends on its number and the recipe's seed only. Nothing is kept in memory but the batches that come next.
+    """
+    truth, weights = tf.constant(examples.truth), tf.constant(class_weights(recipe, examples))
+
+    def draw(epoch: Array) -> tuple[Array, Array]:
+        rows = examples.train[order(recipe, examples.truth[examples.train], TUNING, int(epoch))]
+        return rows, _seeds(recipe, TUNING, int(epoch), len(rows))
+
+    def one_epoch(epoch: Any) -> Any:
+        rows, seeds = tf.numpy_function(draw, (epoch,), (tf.int64, tf.int64), stateful=False)
+        rows, seeds = tf.ensure_shape(rows, (None,)), tf.ensure_shape(seeds, (None, 2))
+        if recipe.augmentation.off:
+            return _as_they_are(tf.data.Dataset.from_tensor_slices(rows).batch(recipe.batch), examples)
+        return _augmented(tf.data.Dataset.from_tensor_slices((rows, seeds)), recipe, examples).batch(recipe.batch)
+
+    def labelled(pictures: Any, rows: Any) -> tuple[Any, Any, Any]:
+        labels = tf.gather(truth, rows)
+        return pictures, tf.one_hot(labels, examples.classes), tf.gather(weights, labels)
+
+    return tf.data.Dataset.range(first, epochs).flat_map(one_epoch).map(labelled).prefetch(2)
+
+
+def hard_views(recipe: Recipe, examples: Examples, folder: Path) -> Store:
+    """One augmented view of every validation photo, always the same: (validation photos, size, size, 3) uint8 RGB.
+
+    Without augmentation there are none.
+    """
+    count = 0 if recipe.augmentation.off else len(examples.val)
+    views = Store(folder / "views", (count, *examples.pixels.shape[1:]), np.uint8)
+    if count:
+        rows = tf.data.Dataset.from_tensor_slices((examples.val, _seeds(recipe, VIEWS, 0, count)))
+        for index, (picture, _) in enumerate(_augmented(rows, recipe, examples)):
+            views[index] = picture.numpy().astype(np.uint8)
     return views
 
 
-def _augment(rows: Any, recipe: Recipe, examples: Examples, anew: bool) -> Any:
+def _seeds(recipe: Recipe, purpose: int, epoch: int, count: int) -> NDArray[np.int64]:
+    """(count, 2) int64: what decides about each picture's augmentation."""
+    return np.random.default_rng([recipe.seed, purpose, epoch, 1]).integers(2**31, size=(count, 2))
+
+
+def _as_they_are(rows: Any, examples: Examples) -> Any:
+    def read(rows: Any) -> tuple[Any, Any]:
+        pictures = tf.numpy_function(lambda rows: examples.pixels[rows], (rows,), tf.uint8, stateful=False)
+        return tf.cast(tf.ensure_shape(pictures, (None, *examples.pixels.shape[1:])), tf.float32), rows
+
+    return rows.map(read, num_parallel_calls=os.cpu_count(), deterministic=True)
+
+
+def _augmented(drawn: Any, recipe: Recipe, examples: Examples) -> Any:
     shape = examples.pixels.shape[1:]
 
     def read(row: Array, die: Array) -> tuple[Array, Array]:
         blank = examples.blank[int(die) % len(examples.blank)] if len(examples.blank) else row
-        return examples.pixels[row], examples.pixels[blank]
+        return examples.pixels[int(row)], examples.pixels[int(blank)]
 
-    def one(row: Any, label: Any, seed: Any) -> tuple[Any, Any]:
+    def one(row: Any, seed: Any) -> tuple[Any, Any]:
         picture, background = tf.numpy_function(read, (row, seed[0]), (tf.uint8, tf.uint8), stateful=False)
         picture, background = tf.ensure_shape(picture, shape), tf.ensure_shape(background, shape)
-        return augment(picture, background, seed, recipe.infrared), label
+        return augment(picture, background, seed, recipe.augmentation), row
 
-    seeds = tf.data.Dataset.random(seed=recipe.seed, rerandomize_each_iteration=anew).batch(2, drop_remainder=True)
-    return tf.data.Dataset.zip((rows, seeds)).map(
-        lambda row, seed: one(row[0], row[1], seed), num_parallel_calls=os.cpu_count(), deterministic=True
-    )
-
-
-def plain(examples: Examples, rows: Array, night: Array, mirrored: Array) -> Any:
-    """(picture, class index) of the given photos as they are, in grey where `night` and turned where `mirrored`.
-
-    `rows`, `night` and `mirrored` are of one length; the pictures are (size, size, 3) float32, 0-255.
-    """
-    shape = examples.pixels.shape[1:]
-
-    def one(row: Any, label: Any, night: Any, mirrored: Any) -> tuple[Any, Any]:
-        picture = tf.numpy_function(lambda row: examples.pixels[row], (row,), tf.uint8, stateful=False)
-        image = tf.cast(tf.ensure_shape(picture, shape), tf.float32)
-        image = tf.where(mirrored, image[:, ::-1], image)
-        grey = tf.repeat(tf.reduce_sum(image * tf.constant(GREY), axis=-1, keepdims=True), 3, axis=-1)
-        return tf.where(night, grey, image), label
-
-    pairs = tf.data.Dataset.from_tensor_slices((rows, examples.truth[rows], night, mirrored))
-    return pairs.map(one, num_parallel_calls=os.cpu_count(), deterministic=True)
-
-
-def logits(
-    model: Any, pixels: NDArray[np.uint8], rows: NDArray[np.int64], lighting: Lighting, batch: int = 32
-) -> NDArray[np.float32]:
-    """(rows, classes) float32 logits of some of the (n, size, size, 3) uint8 RGB pictures, a batch at a time.
-
-    By `night` the model sees them in infrared-grey.
-    """
-    found = []
-    for start in range(0, len(rows), batch):
-        pictures = pixels[rows[start : start + batch]]
-        if lighting == "night":
-            pictures = np.stack([infrared(picture) for picture in pictures])
-        found.append(model(tf.constant(pictures, tf.float32), training=False).numpy())
-    return np.concatenate(found)
+    return drawn.map(one, num_parallel_calls=os.cpu_count(), deterministic=True)

@@ -5,102 +5,169 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.errors import EdgeWatchError
+from train.history import NOTHING, score, stalls
+from train.recipe import Recipe
 
-NOTHING = (-1.0, 0.0)
+Weights = list[NDArray[Any]]
+STALLED = 2
+"""Epochs without a better score, after which the schedule `plateau` lowers the rate."""
+FALL = 0.2
+"""What is then left of the rate."""
 
 
-def score(found: dict[str, float]) -> tuple[float, float]:
-    """What is better: more validation photos right; of equals, the lower loss. A loss that is no number is nothing."""
-    return (found["val_accuracy"], -found["val_loss"]) if np.isfinite(found["val_loss"]) else NOTHING
+class Bar:
+    """On a terminal one line that is drawn again and again: what is done, and the time left. In a log it is silent."""
+
+    WIDTH = 30
+    EVERY = 0.2  # Seconds.
+
+    def __init__(self, total: int, done: int = 0) -> None:
+        """Something of `total` steps starts, or goes on after `done` of them."""
+        self._total, self._first, self._started, self._drawn = total, done, time.monotonic(), 0.0
+        self._live = sys.stderr.isatty()
+
+    def show(self, done: int, title: str) -> None:
+        """So many steps are done."""
+        if self._live and time.monotonic() - self._drawn > self.EVERY:
+            self._drawn, full = time.monotonic(), self.WIDTH * done // self._total
+            print(f"\r{title} [{'#' * full}{'.' * (self.WIDTH - full)}] {self.left(done)}\033[K", end="",
+                  file=sys.stderr, flush=True)
+
+    def left(self, done: int) -> str:
+        """The time left, in words."""
+        seconds = (time.monotonic() - self._started) / max(1, done - self._first) * (self._total - done)
+        return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
+
+    def clear(self) -> None:
+        """Wipe the line, so that another can be said."""
+        if self._live:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+class Curves:
+    """The files that TensorBoard shows, also while the training runs, and beside those of other trainings."""
+
+    def __init__(self, folder: Path, anew: bool) -> None:
+        """Write into a folder; if the training starts anew, what an earlier one of its name left there is removed."""
+        for old in folder.glob("events.out.tfevents.*") if anew else ():
+            old.unlink()
+        self._writer = tf.summary.create_file_writer(str(folder))
+
+    def add(self, epoch: int, found: dict[str, float]) -> None:
+        """Write what was found in an epoch.
+
+        Raises:
+            EdgeWatchError: it cannot be written.
+        """
+        # As raw values: tf.summary.scalar needs TensorBoard itself, which not every machine that trains has.
+        values = [tf.compat.v1.Summary.Value(tag=key, simple_value=value) for key, value in found.items()]
+        try:
+            with self._writer.as_default():
+                tf.summary.experimental.write_raw_pb(tf.compat.v1.Summary(value=values).SerializeToString(), epoch)
+            self._writer.flush()
+        except tf.errors.OpError as error:
+            raise EdgeWatchError(f"the files for TensorBoard cannot be written: {error.message.splitlines()[0][:160]}; "
+                                 f"make room or choose another --out") from error
 
 
 class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
-    """Keeps the best weights, stops when nothing gets better, and shows one line with the time left.
+    """Keeps the best weights, lowers the rate or stops when nothing gets better, and says what each epoch brought.
 
-    `history` has an entry for each epoch, the first of them for the trained head: `loss`, `accuracy`, and what `check`
-    finds: `val_loss` and `val_accuracy`. `first` and `tuned` are the weights of the head alone and the best fine-tuned.
+    `history` has an entry for each epoch, the first of them for the trained head: `loss` and `accuracy` in training,
+    `val_loss` and `val_accuracy` as `check` finds them, and the learning `rate` at its end. `first` and `tuned` are
+    the weights of the head alone and the best fine-tuned; `tuned` is empty before there are such.
     """
 
-    def __init__(self, patience: int, check: Callable[[], dict[str, float]], say: Callable[[str], None]) -> None:
+    def __init__(
+        self, recipe: Recipe, check: Callable[[], dict[str, float]], say: Callable[[str], None],
+        curves: Curves | None = None,
+    ) -> None:
         super().__init__()
         self.history: list[dict[str, float]] = []
-        self.first: list[NDArray[Any]] = []
-        self.tuned: list[NDArray[Any]] | None = None
-        self._best: list[NDArray[Any]] | None = None
-        self._score = self._score_tuned = NOTHING
-        self._bad, self._patience, self._check, self._say = 0, patience, check, say
-        self._live = sys.stderr.isatty()
+        self.first: Weights = []
+        self.tuned: Weights = []
+        self._mixed: list[tuple[tuple[float, float], Weights]] = []
+        self._recipe, self._check, self._say, self._curves = recipe, check, say, curves
 
-    def best(self) -> list[NDArray[Any]]:
-        """The weights with the best score.
+    def best(self) -> Weights:
+        """The weights with the best score; of equal ones the least changed.
 
         Raises:
             EdgeWatchError: no validation loss was a number.
         """
-        if self._best is None:
+        found = [(score(self.history[0]), self.first), *self._mixed]
+        if self.tuned:
+            found.append((max(map(score, self.history[1:])), self.tuned))
+        highest, weights = max(found, key=lambda entry: entry[0])
+        if highest == NOTHING:
             raise EdgeWatchError("expected a validation loss that is a number, found none; try other --weights")
-        return self._best
+        return weights
 
-    def keep(self, model: keras.Model, found: dict[str, float]) -> None:
-        """Note an epoch's `loss` and `accuracy`, check the model, and keep its weights if it is the best so far."""
-        self.history.append(found | self._check())
-        self._compare(model, self.history[-1])
-        self.first = self.first or model.get_weights()
+    def keep_head(self, model: keras.Model, found: dict[str, float]) -> None:
+        """Note the trained head's `loss` and `accuracy`, and check it."""
+        self.first = model.get_weights()
+        self._note(found | self._check() | {"rate": 0.0})
+        self._say(f"head: {_describe(self.history[-1])}")
 
     def try_mix(self, model: keras.Model, share: float) -> None:
-        """Check weights of which a share are fine-tuned; keep them if they are the best so far."""
+        """Check weights of which a share are fine-tuned."""
+        model.set_weights([a + share * (b - a) for a, b in zip(self.first, self.tuned, strict=True)])
         found = self._check()
         self._say(f"{share:.0%} fine-tuned: {found['val_accuracy']:.1%} in validation, loss {found['val_loss']:.3f}")
-        self._compare(model, found)
+        self._mixed.append((score(found), model.get_weights()))
 
-    def _compare(self, model: keras.Model, found: dict[str, float]) -> None:
-        if score(found) > self._score:
-            self._score, self._best = score(found), model.get_weights()
+    def begin(self, epochs: int, steps: int, save: Callable[[], None]) -> None:
+        """Fine-tuning starts or goes on: so many epochs of so many steps; `save` is called after each."""
+        self._epochs, self._steps, self._save = epochs, steps, save
+        self._bar: Bar | None = None
 
-    def begin(self, epochs: int, steps: int) -> None:
-        """Fine-tuning starts: so many epochs of so many steps."""
-        self._epochs, self._steps, self._started = epochs, steps, time.monotonic()
+    def over(self) -> bool:
+        """Whether fine-tuning has nothing left to do."""
+        # The head alone may be better at first, so patience looks at the fine-tuned epochs only.
+        return len(self.history) > self._epochs or stalls(self.history[1:], self._recipe.patience) > 0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Keras: an epoch starts."""
         self._epoch = epoch
+        if self._recipe.schedule == "plateau":
+            self.model.optimizer.learning_rate = self._recipe.fine_rate * FALL ** stalls(self.history[1:], STALLED)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Keras: a batch is done."""
-        if self._live:
-            done = self._epoch * self._steps + batch + 1
-            left = (time.monotonic() - self._started) / done * (self._epochs * self._steps - done)
-            print(f"\rfine-tuning {self._epoch + 1}/{self._epochs}, step {batch + 1}/{self._steps}, "
-                  f"about {_minutes(left)} left  ", end="", file=sys.stderr, flush=True)
+        done = self._epoch * self._steps + batch + 1
+        # Timed from the end of the first batch: before it TensorFlow prepares for long.
+        self._bar = self._bar or Bar(self._epochs * self._steps, done)
+        self._bar.show(done, f"fine-tuning {self._epoch + 1}/{self._epochs}")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Keras: an epoch is done."""
-        self.keep(self.model, {key: float(logs[key]) for key in ("loss", "accuracy")})
-        left = (time.monotonic() - self._started) / (epoch + 1) * (self._epochs - epoch - 1)
-        if self._live:
-            print("\r\033[K", end="", file=sys.stderr)
-        self._say(f"fine-tuning {epoch + 1}/{self._epochs}: {describe(self.history[-1])}; about {_minutes(left)} left")
-        # The head alone may be better at first, so patience looks at the fine-tuned epochs only.
-        self._bad += 1
-        if score(self.history[-1]) > self._score_tuned:
-            self._score_tuned, self._bad, self.tuned = score(self.history[-1]), 0, self.model.get_weights()
-        if self._bad >= self._patience:
-            self._say(f"no better for {self._patience} epochs, stopped")
+        found = {key: float(logs[key]) for key in ("loss", "accuracy")} | self._check()
+        if score(found) > max(map(score, self.history[1:]), default=NOTHING):
+            self.tuned = self.model.get_weights()
+        bar = self._bar or Bar(self._epochs * self._steps)
+        bar.clear()
+        self._note(found | {"rate": float(self.model.optimizer.learning_rate)})
+        self._say(f"fine-tuning {epoch + 1}/{self._epochs}: {_describe(self.history[-1])}; "
+                  f"{bar.left((epoch + 1) * self._steps)}")
+        self._save()
+        if self.over() and epoch + 1 < self._epochs:
+            self._say(f"no better for {self._recipe.patience} epochs, stopped")
             self.model.stop_training = True
 
+    def _note(self, found: dict[str, float]) -> None:
+        self.history.append(found)
+        if self._curves:
+            self._curves.add(len(self.history) - 1, found)
 
-def describe(found: dict[str, float]) -> str:
-    """An epoch's results in words."""
+
+def _describe(found: dict[str, float]) -> str:
     return (f"{found['accuracy']:.1%} right in training, {found['val_accuracy']:.1%} in validation, "
             f"loss {found['val_loss']:.3f}")
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

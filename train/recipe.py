@@ -2,21 +2,75 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from models.errors import UsageError
+from train.names import parse
 
 Unfreeze = int | Literal["all"]
+Epochs = int | Literal["auto"]
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """What is done to training pictures. Shares are 0-1, of the pictures; 0 switches a thing off."""
+
+    strong: float = 0.3
+    """Share of pictures that everything below acts on at full strength; on the others geometry and light act at 0.3 of
+    it. Clear views must come too: too many hard ones spoil what the backbone knows."""
+    flip: float = 0.5
+    """Share that is mirrored."""
+    rotation: float = 15.0
+    """Degrees, to either side, at most."""
+    shift: float = 0.06
+    """Share of the side, beyond what zooming leaves room for, at most."""
+    shear: float = 5.0
+    """Degrees, to either side, at most."""
+    stretch: float = 1.44
+    """Width against height, at most (and its inverse at least): boxes of animals are stretched to the square."""
+    near: float = 1.5
+    """Zoom, at most: the animal is cut off by the edge."""
+    far: float = 0.52
+    """Zoom, at least: a small animal; training pictures without an animal show around it."""
+    brightness: float = 0.35
+    contrast: float = 0.35
+    gamma: float = 0.4
+    """Logarithm of the exponent, at most."""
+    colour: float = 0.5
+    """Saturation, up and down, at most."""
+    infrared: float = 0.25
+    """Share turned infrared-grey: half of what a trap sees is night."""
+    low_light: float = 0.1
+    """Share darkened to a tenth to a half of its light, with the noise that a camera then adds."""
+    noise: float = 0.25
+    """Share with noise of the sensor."""
+    motion_blur: float = 0.05
+    """Share blurred along a line, as of something that runs at dusk."""
+    occlusion: float = 0.1
+    """Share that something stands before: a trunk or a branch, cut from another picture."""
+    jpeg: float = 0.1
+    """Share compressed hard, as traps and phones do."""
+    coarse: float = 0.3
+    """Share enlarged from fewer pixels: an animal far away."""
+
+    @property
+    def off(self) -> bool:
+        """Whether nothing is done to any picture."""
+        return replace(self, strong=0.0) == NO_AUGMENTATION
+
+
+FACTORS = ("stretch", "near", "far")
+"""Those that leave a picture alone when they are 1; the others do so when they are 0."""
+NO_AUGMENTATION = Augmentation(**{entry.name: float(entry.name in FACTORS) for entry in fields(Augmentation)})
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """The settings of one training; all of them stand in the bundle's provenance.
-
-    Seen with the defaults on 1,500 wildlife photos of 20 classes, MobileNetV2, ImageNet weights, one seed: 96.5 % of
-    the test photos right by day, 93.2 % in infrared-grey, every tiger in both. A third of what is wrong are jaguars and
-    leopards, some of which are labelled wrongly.
-    The defaults were settled with the test results of earlier attempts in sight: expect a little less of other photos.
-    """
+    """The settings of one training; all of them stand in the bundle's provenance, and in `recipes/default.toml`."""
 
     backbone: str = "mobilenet_v2"
     weights: str = "imagenet"
@@ -25,8 +79,8 @@ class Recipe:
     """Pixels a side of the network's input."""
     unfreeze: Unfreeze = "all"
     """How many of the backbone's last layers are fine-tuned."""
-    epochs: int = 6
-    """Passes of fine-tuning; on two CPU cores one over 1,500 photos takes about 80 s with MobileNetV2."""
+    epochs: Epochs = "auto"
+    """Passes of fine-tuning; `auto` are 6, and with few photos more, so that there are at least 200 steps."""
     head_epochs: int = 40
     """Passes of the head over the features of the frozen backbone; they take seconds."""
     patience: int = 5
@@ -34,17 +88,133 @@ class Recipe:
     batch: int = 32
     head_rate: float = 5e-3
     fine_rate: float = 1e-4
-    """Peak of the cosine; much less than the head's, or pretrained features are lost before they are improved."""
+    """Peak of the rate; much less than the head's, or pretrained features are lost before they are improved."""
+    schedule: Literal["cosine", "plateau"] = "cosine"
+    """How the rate falls: along a cosine to nothing, or to a fifth whenever two epochs brought nothing."""
     dropout: float = 0.2
     decay: float = 2e-3
     """Weight of the squares of the head's weights in the loss."""
+    loss: Literal["cross_entropy", "focal"] = "cross_entropy"
+    """`focal` looks more at photos that are still wrong (Lin et al. 2017); gamma is 2."""
+    label_smoothing: float = 0.0
+    sampling: Literal["natural", "balanced"] = "natural"
+    """`balanced` draws every class equally often; class weights then have nothing left to do."""
     imbalance: float = 0.25
     """Class weights are (mean count / count) to this power: 0 trusts the counts, 1 makes all classes equal."""
-    infrared: float = 0.25
-    """Share of the training pictures that are turned infrared-grey: half of what a trap sees is night."""
     calibration: int = 220
     """Pictures for `convert`; about 200 are enough for the ranges of the activations."""
     seed: int = 1
+    deterministic: bool = False
+    """Slower, but the same seed gives the same model twice on one machine."""
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
 
 DEFAULT = Recipe()
+NOTES = ("command", "result")
+"""What a recipe file states beside the settings: how to run it, and what it should give."""
+
+
+SHARE = (0.0, 1.0)
+LIMITS: dict[str, tuple[float, float]] = {
+    "size": (32, 512), "head_epochs": (1, 10_000), "patience": (1, 10_000), "batch": (1, 4096), "dropout": (0, 0.9),
+    "label_smoothing": (0, 0.9), "calibration": (1, 100_000), "strong": SHARE, "flip": SHARE, "rotation": (0, 180),
+    "shift": SHARE, "shear": (0, 60), "stretch": (1, 4), "near": (1, 10), "far": (0.1, 1), "brightness": SHARE,
+    "contrast": SHARE, "colour": SHARE, "infrared": SHARE, "low_light": SHARE, "noise": SHARE, "motion_blur": SHARE,
+    "occlusion": SHARE, "jpeg": SHARE, "coarse": SHARE,
+}
+"""The least and the most that a setting may be; the other numbers are at least 0."""
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in a TOML file: the settings it names, over the defaults.
+
+    Raises:
+        UsageError: no such file, no TOML, no `command` or `result`, or a setting that is unknown or of the wrong type.
+    """
+    try:
+        stated = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path}: expected a recipe (a TOML file), found: {error}; "
+                         f"correct it or take recipes/default.toml") from error
+    for note in NOTES:
+        if not isinstance(stated.pop(note, None), str):
+            raise UsageError(f"{path}: expected a text `{note}` in the recipe, found none; say how to run it and what "
+                             f"it should give")
+    return apply(DEFAULT, stated, str(path))
+
+
+def override(recipe: Recipe, setting: str) -> Recipe:
+    """A recipe with one setting changed.
+
+    Args:
+        recipe: what it is changed in.
+        setting: `KEY=VALUE`, where a key may be `augmentation.flip`; a value is written as in TOML, words without
+            quotes.
+
+    Raises:
+        UsageError: not of that form, an unknown setting, or a value of the wrong type.
+    """
+    key, equals, value = setting.partition("=")
+    if not equals:
+        raise UsageError(f"--set: expected KEY=VALUE, found {setting}; as in --set label_smoothing=0.1")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    table, dot, inner = key.strip().partition(".")
+    return apply(recipe, {table: {inner: parsed}} if dot else {table: parsed}, "--set")
+
+
+def apply(recipe: Recipe, stated: Mapping[str, Any], source: str) -> Recipe:
+    """A recipe with the stated settings in place of its own; `source` is named in errors.
+
+    `augmentation` is a table of its settings, or `none`.
+
+    Raises:
+        UsageError: an unknown setting, or a value of the wrong type or out of its limits.
+    """
+    changes = dict(stated)
+    if changes.get("augmentation") == "none":
+        changes["augmentation"] = NO_AUGMENTATION
+    if isinstance(inner := changes.get("augmentation"), Mapping):
+        changes["augmentation"] = replace(recipe.augmentation, **_checked(Augmentation, inner, source, "augmentation."))
+    return replace(recipe, **_checked(Recipe, changes, source))
+
+
+def _checked(kind: type, stated: Mapping[str, Any], source: str, prefix: str = "") -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    known = [entry.name for entry in fields(kind)]
+    found: dict[str, Any] = {}
+    for key, value in stated.items():
+        if key not in known:
+            raise UsageError(f"{source}: expected one of {', '.join(known)}, found {prefix}{key}; correct the name")
+        fitting = float(value) if hints[key] is float and type(value) is int else value
+        if not _fits(fitting, hints[key]):
+            raise UsageError(f"{source}: expected {prefix}{key} to be {_words(hints[key])}, found {value!r}; "
+                             f"correct it")
+        low, high = LIMITS.get(key, SHARE)
+        if key in LIMITS and not low <= fitting <= high:
+            raise UsageError(f"{source}: expected {prefix}{key} from {low:g} to {high:g}, found {value}; correct it")
+        if key == "size" and fitting % 32:
+            raise UsageError(f"{source}: expected {key} to be a multiple of 32, found {value}; correct it")
+        if key == "backbone":
+            parse(str(fitting))
+        found[key] = fitting
+    return found
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if get_args(kind):
+        return any(_fits(value, choice) for choice in get_args(kind))
+    return type(value) is kind and (kind not in (int, float) or value >= 0)
+
+
+def _words(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return " or ".join(get_args(kind))
+    if get_args(kind):
+        return " or ".join(_words(choice) for choice in get_args(kind))
+    return {int: "a whole number of at least 0", float: "a number of at least 0", str: "a text",
+            bool: "true or false"}.get(kind, "a table")

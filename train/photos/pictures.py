@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -13,53 +13,56 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.bundle import file_hash
-from models.errors import EdgeWatchError, ImageError
-from models.images import read_image
+from models.errors import ImageError
+from models.images import decode_image, read_file
 from models.preprocess import prepare
-from train.data import Photo
+from train.photos.data import Photo
+from train.photos.duplicates import fingerprint
+from train.photos.store import Store
 
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
     """Decoded photos.
 
-    `pixels`: (n, size, size, 3) uint8 RGB, a memory map: what is not in use costs no memory.
-    `photos`: the n photos, with their sha256. `broken`: one line for each photo that could not be read.
+    `pixels`: (n, size, size, 3) uint8 RGB. `photos`: the n photos, with their sha256 and fingerprint. `broken`: one
+    line for each photo that could not be read.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: Store
     photos: tuple[Photo, ...]
     broken: tuple[str, ...]
+
+    def keep(self, photos: Sequence[Photo]) -> Pictures:
+        """The same with other photos, of which those without a split are left out; `pixels` shrinks with them."""
+        rows = [row for row, photo in enumerate(photos) if photo.split]
+        for place, row in enumerate(rows):
+            if place != row:
+                self.pixels[place] = self.pixels[row]
+        self.pixels.shorten(len(rows))
+        return replace(self, photos=tuple(photos[row] for row in rows))
 
 
 def decode(root: Path, photos: Sequence[Photo], size: int, folder: Path, say: Callable[[int], None]) -> Pictures:
     """Decode all photos on all cores; what cannot be read is left out.
 
     Args:
-        root: DATA, which the photos' paths are relative to.
+        root: the folder that the photos' paths are relative to.
         photos: what to read.
         size: pixels a side.
-        folder: where the file of the memory map is made; the caller removes it.
+        folder: where the file with the pixels is made; the caller removes it.
         say: called with the number of photos done so far.
 
     Raises:
         EdgeWatchError: no room for the file.
     """
-    need = len(photos) * size * size * 3
-    try:
-        file = (folder / "pixels").open("wb+")
-        os.posix_fallocate(file.fileno(), 0, need)  # A full disk shows here, and not as a crash in a memory map.
-    except OSError as error:
-        raise EdgeWatchError(f"{folder.parent}: expected room for {need / 1e6:.0f} MB of decoded photos, found: "
-                             f"{error.strerror}; make room or choose another --out") from error
-    with file:
-        pixels = np.memmap(file, np.uint8, "r+", shape=(len(photos), size, size, 3))
+    pixels = Store(folder / "pixels", (len(photos), size, size, 3), np.uint8)
     kept: list[Photo] = []
     broken: list[str] = []
-    # OpenCV's own threads would only fight with ours.
-    threads = cv2.getNumThreads()
+    # OpenCV's own threads would only fight with ours, and its warnings say again what `broken` says.
+    threads, level = cv2.getNumThreads(), cv2.utils.logging.getLogLevel()
     cv2.setNumThreads(1)
+    cv2.utils.logging.setLogLevel(0)
     try:
         for done, (photo, picture) in enumerate(_read_all(root, photos, size), 1):
             if isinstance(picture, ImageError):
@@ -70,7 +73,9 @@ def decode(root: Path, photos: Sequence[Photo], size: int, folder: Path, say: Ca
             say(done)
     finally:
         cv2.setNumThreads(threads)
-    return Pictures(pixels[: len(kept)], tuple(kept), tuple(broken))
+        cv2.utils.logging.setLogLevel(level)
+    pixels.shorten(len(kept))
+    return Pictures(pixels, tuple(kept), tuple(broken))
 
 
 def _read_all(
@@ -79,10 +84,12 @@ def _read_all(
     def read(photo: Photo) -> tuple[Photo, NDArray[np.uint8] | ImageError]:
         path = root / photo.path
         try:
-            picture = prepare(read_image(path, at_least=size), size, order="BGR")
-            return replace(photo, sha256=file_hash(path)), picture
+            content = read_file(path)
+            picture = prepare(decode_image(content, str(path), at_least=size), size, order="BGR")
         except ImageError as error:
             return photo, error
+        found = hashlib.sha256(content).hexdigest()
+        return replace(photo, sha256=found, fingerprint=fingerprint(picture)), picture
 
     rest = iter(photos)
     with ThreadPoolExecutor() as pool:

@@ -1,0 +1,1 @@
+"""What a model is worth: the numbers, the sentences, the charts and the page."""
