@@ -167,8 +167,8 @@ def test_tensorboard_reads_what_each_epoch_brought(trained: tuple[Path, subproce
     found = {(event.step, value.tag): value.simple_value
              for event in tf.compat.v1.train.summary_iterator(str(file)) for value in event.summary.value}
     assert set(found) == {(step, tag) for step in (0, 1)
-                          for tag in ("loss", "accuracy", "val_loss", "val_accuracy", "rate")}
-    right = float(re.search(r"fine-tuning 1/1: .* ([\d.]+)% in validation", trained[1].stderr)[1])
+                          for tag in ("loss", "accuracy", "val_loss", "val_accuracy", "clear_loss", "rate")}
+    right = float(re.search(r"fine-tuning 1/1: .* in validation ([\d.]+)% right", trained[1].stderr)[1])
     assert found[1, "val_accuracy"] == pytest.approx(right / 100, abs=6e-4)
     assert found[0, "rate"] == 0
     assert found[1, "loss"] > 0
@@ -176,8 +176,8 @@ def test_tensorboard_reads_what_each_epoch_brought(trained: tuple[Path, subproce
 
 def test_progress_in_a_log_is_a_line_an_epoch(trained: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     said = trained[1].stderr
-    assert len(re.findall(r"^fine-tuning 1/1: [\d.]+% right in training, [\d.]+% in validation, loss [\d.]+; about 0 s "
-                          r"left$", said, re.MULTILINE)) == 1
+    assert len(re.findall(r"^fine-tuning 1/1: [\d.]+% right in training; in validation [\d.]+% right, loss [\d.]+, of "
+                          r"clear views [\d.]+; about 0 s left$", said, re.MULTILINE)) == 1
     assert "\r" not in said
     assert "-0.0" not in said
 

@@ -141,8 +141,26 @@ def test_plateau_lowers_the_rate_to_a_fifth_whenever_two_epochs_brought_nothing(
     keeper = Keeper(recipe, dict, print)
     keeper.set_model(model)
     rates = []
-    for accuracy in (0.9, 0.5, 0.6, 0.6, 0.6, 0.6, 0.6):  # The first is the head's, which does not count.
-        keeper.history.append({"val_accuracy": accuracy, "val_loss": 1.0})
+    for reached in (0.1, 0.5, 0.4, 0.4, 0.4, 0.4, 0.4):  # The first is the head's, which does not count.
+        keeper.history.append({"val_accuracy": 0.5, "val_loss": reached})
         keeper.on_epoch_begin(len(keeper.history) - 1)
         rates.append(float(model.optimizer.learning_rate))
     np.testing.assert_allclose(rates, [1e-3, 1e-3, 1e-3, 1e-3, 2e-4, 2e-4, 4e-5], rtol=1e-5)
+
+
+def test_kept_are_the_weights_that_do_best_on_clear_views() -> None:
+    """Fine-tuning is guided by all views, hard ones among them; what is kept must not cost clear ones."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    found = {"val_accuracy": 0.5, "val_loss": 0.5, "loss": 1.0, "accuracy": 0.5}
+    clear = iter((0.30, 0.35, 0.29, 0.31))
+    keeper = Keeper(DEFAULT, lambda: found | {"clear_loss": next(clear)}, lambda line: None)
+    model.set_weights([np.full((1, 1), 0.0, np.float32)])
+    keeper.keep_head(model, {"loss": 1.0, "accuracy": 0.5})
+    assert keeper.best() == ("a new head on the untouched backbone", [np.zeros((1, 1), np.float32)])
+    keeper.tuned = [np.full((1, 1), 4.0, np.float32)]
+    keeper.history.append(found | {"clear_loss": next(clear), "val_loss": 0.2})
+    for share in (0.25, 0.5):
+        keeper.try_mix(model, share)
+    kept, weights = keeper.best()
+    assert kept == "25 % of the way from the new head on the untouched backbone to fine-tuned"
+    np.testing.assert_array_equal(weights[0], [[1.0]])

@@ -210,17 +210,17 @@ def test_newest_unfinished_training_of_a_name_is_taken(tmp_path: Path) -> None:
     assert newest(tmp_path, "foxes") is None
 
 
-def entry(accuracy: float, loss: float = 1.0) -> dict[str, float]:
+def entry(loss: float, accuracy: float = 0.5) -> dict[str, float]:
     return {"val_accuracy": accuracy, "val_loss": loss}
 
 
 @pytest.mark.parametrize(("history", "patience", "expected"), [
     ([], 2, 0),
-    ([entry(0.5), entry(0.5), entry(0.4)], 2, 1),
-    ([entry(0.5), entry(0.5), entry(0.5, 0.9)], 2, 0),
-    ([entry(0.5), entry(0.4), entry(0.6), entry(0.6), entry(0.1)], 2, 1),
-    ([entry(0.5), *[entry(0.4)] * 5], 2, 2),
-    ([entry(0.5), entry(0.9, float("nan")), entry(0.9, float("inf"))], 2, 1),
+    ([entry(0.5), entry(0.5), entry(0.6)], 2, 1),
+    ([entry(0.5), entry(0.5, 0.9), entry(0.4, 0.1)], 2, 0),
+    ([entry(0.5), entry(0.6), entry(0.4), entry(0.4), entry(0.9)], 2, 1),
+    ([entry(0.5), *[entry(0.6)] * 5], 2, 2),
+    ([entry(0.5), entry(float("nan")), entry(float("inf"))], 2, 1),
 ])
 def test_stalls_counts_runs_of_epochs_without_anything_better(
     history: list[dict[str, float]], patience: int, expected: int

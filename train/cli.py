@@ -86,7 +86,7 @@ def _recipe_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--size", type=_count, metavar="PIXELS",
                        help=f"side of the network's input; smaller is faster (default: {DEFAULT.size})")
     group.add_argument("--epochs", type=_epochs, metavar="N|auto",
-                       help="passes of fine-tuning; 0 trains the head only (default: 6, and more with few photos)")
+                       help="passes of fine-tuning; 0 trains the head only (default: 4, and more with few photos)")
     group.add_argument("--seed", type=_count, metavar="N", help=f"default: {DEFAULT.seed}")
     group.add_argument("--deterministic", action="store_true", default=None,
                        help="slower, but the same seed gives the same model twice on one machine")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-NOTHING = (-1.0, 0.0)
+NOTHING = -math.inf
 
 
-def score(found: Mapping[str, float]) -> tuple[float, float]:
-    """What is better: more validation photos right; of equals, the lower loss. A loss that is no number is nothing."""
-    return (found["val_accuracy"], -found["val_loss"]) if math.isfinite(found["val_loss"]) else NOTHING
+def score(found: Mapping[str, float], loss: str = "val_loss") -> float:
+    """What is better: the lower loss, which on few photos says more than how many are right. No number is nothing."""
+    return -found[loss] if math.isfinite(found[loss]) else NOTHING
 
 
 def stalls(history: Iterable[Mapping[str, float]], patience: int) -> int:

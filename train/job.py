@@ -16,7 +16,7 @@ from models.manifest import LIGHTINGS, Provenance
 from train import package
 from train.card import card
 from train.fit import Trained, fit
-from train.measure import keras_network
+from train.measure import Network, keras_network
 from train.partial import Partial
 from train.photos.data import SPLITS, DataSet, check_classes, licences
 from train.photos.pictures import Pictures, decode
@@ -85,8 +85,12 @@ def train(job: Job, working: Path, say: Say) -> ModelBundle:
         classes=len(material.labels),
     ), working, say, job.partial, job.out.parent / "logs" / job.out.name)
     say("measuring")
-    report = _measure(job, material, trained)
-    bundle = _write(job, working, material, trained, report)
+    network = keras_network(trained.model)
+    report = _measure(job, material, trained, network)
+    bundle = _write(job, material, trained, report, {
+        KERAS: package.save_keras(trained.model, working),
+        GOLDEN: package.golden(network, job.recipe.size),
+    })
     _summary(bundle, started, say)
     return bundle
 
@@ -122,8 +126,8 @@ def _unreadable(pictures: Pictures) -> str:
     return f"{count} photo{'' if count == 1 else 's'} could not be read and {'was' if count == 1 else 'were'} left out"
 
 
-def _measure(job: Job, material: Material, trained: Trained) -> Report:
-    network, names, pixels = keras_network(trained.model), material.labels.names, material.pictures.pixels
+def _measure(job: Job, material: Material, trained: Trained, network: Network) -> Report:
+    names, pixels = material.labels.names, material.pictures.pixels
     val, test = material.sides["val"], material.sides["test"]
     temperature, points = package.calibrated(network, pixels, val, material.truth[val], names)
     return build(Subject(
@@ -133,13 +137,16 @@ def _measure(job: Job, material: Material, trained: Trained) -> Report:
     ), network, pixels, test, material.truth[test], [material.data.photos[row].path for row in test])
 
 
-def _write(job: Job, working: Path, material: Material, trained: Trained, report: Report) -> ModelBundle:
+def _write(
+    job: Job, material: Material, trained: Trained, report: Report, network: dict[str, bytes | Path]
+) -> ModelBundle:
     data, recipe, pictures, labels = material.data, job.recipe, material.pictures, material.labels
     images, counts = package.calibration(pictures.pixels, material.truth, material.sides["train"], labels.names,
                                          recipe.calibration, recipe.seed)
     notes = [*material.notes, *([_unreadable(pictures)] if pictures.broken else [])]
     if trained.interrupted:
-        notes.append(f"the training was interrupted after {len(trained.history)} epochs")
+        epochs = len(trained.history) - 1
+        notes.append(f"the training was interrupted after {epochs} epoch{'' if epochs == 1 else 's'} of fine-tuning")
     provenance = Provenance(
         command=job.command, created=package.now(), versions=package.versions(), data=str(data.root),
         photos={split: len(rows) for split, rows in material.sides.items()}, backbone=recipe.backbone,
@@ -151,9 +158,8 @@ def _write(job: Job, working: Path, material: Material, trained: Trained, report
     text = card(manifest, labels, report, licences(data), notes,
                 about.read_text(encoding="utf-8") if about.is_file() else "")
     return write_bundle(job.out, manifest, labels, {
-        KERAS: package.save_keras(trained.model, working),
+        **network,
         CALIBRATION: images,
-        GOLDEN: package.golden(keras_network(trained.model), recipe.size),
         SPLIT: split_csv(data.photos).encode(),
         CARD: text.encode(),
         # Names of files may hold bytes that are no UTF-8.

@@ -17,6 +17,7 @@ from train.history import NOTHING, score, stalls
 from train.recipe import Recipe
 
 Weights = list[NDArray[Any]]
+CLEAR = "clear_loss"
 STALLED = 2
 """Epochs without a better score, after which the schedule `plateau` lowers the rate."""
 FALL = 0.2
@@ -82,8 +83,8 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
     """Keeps the best weights, lowers the rate or stops when nothing gets better, and says what each epoch brought.
 
     `history` has an entry for each epoch, the first of them for the trained head: `loss` and `accuracy` in training,
-    `val_loss` and `val_accuracy` as `check` finds them, and the learning `rate` at its end. `first` and `tuned` are
-    the weights of the head alone and the best fine-tuned; `tuned` is empty before there are such.
+    what `check` finds, and the learning `rate` at its end. `first` and `tuned` are the weights of the head alone and
+    the best fine-tuned; `tuned` is empty before there are such.
     """
 
     def __init__(
@@ -94,22 +95,23 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         self.history: list[dict[str, float]] = []
         self.first: Weights = []
         self.tuned: Weights = []
-        self._mixed: list[tuple[tuple[float, float], Weights]] = []
+        self._mixed: list[tuple[float, str, Weights]] = []
         self._recipe, self._check, self._say, self._curves = recipe, check, say, curves
 
-    def best(self) -> Weights:
-        """The weights with the best score; of equal ones the least changed.
+    def best(self) -> tuple[str, Weights]:
+        """The weights that do best on clear views, and which they are; of equal ones the least changed.
 
         Raises:
             EdgeWatchError: no validation loss was a number.
         """
-        found = [(score(self.history[0]), self.first), *self._mixed]
+        found = [(score(self.history[0], CLEAR), "a new head on the untouched backbone", self.first), *self._mixed]
         if self.tuned:
-            found.append((max(map(score, self.history[1:])), self.tuned))
-        highest, weights = max(found, key=lambda entry: entry[0])
+            epoch = max(range(1, len(self.history)), key=lambda epoch: score(self.history[epoch]))
+            found.append((score(self.history[epoch], CLEAR), f"fine-tuned, epoch {epoch}", self.tuned))
+        highest, kept, weights = max(found, key=lambda entry: entry[0])
         if highest == NOTHING:
             raise EdgeWatchError("expected a validation loss that is a number, found none; try other --weights")
-        return weights
+        return kept, weights
 
     def keep_head(self, model: keras.Model, found: dict[str, float]) -> None:
         """Note the trained head's `loss` and `accuracy`, and check it."""
@@ -121,8 +123,9 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         """Check weights of which a share are fine-tuned."""
         model.set_weights([a + share * (b - a) for a, b in zip(self.first, self.tuned, strict=True)])
         found = self._check()
-        self._say(f"{share:.0%} fine-tuned: {found['val_accuracy']:.1%} in validation, loss {found['val_loss']:.3f}")
-        self._mixed.append((score(found), model.get_weights()))
+        kept = f"{100 * share:g} % of the way from the new head on the untouched backbone to fine-tuned"
+        self._say(f"{100 * share:g} % fine-tuned: {_validated(found)}")
+        self._mixed.append((score(found, CLEAR), kept, model.get_weights()))
 
     def begin(self, epochs: int, steps: int, save: Callable[[], None]) -> None:
         """Fine-tuning starts or goes on: so many epochs of so many steps; `save` is called after each."""
@@ -169,5 +172,9 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def _describe(found: dict[str, float]) -> str:
-    return (f"{found['accuracy']:.1%} right in training, {found['val_accuracy']:.1%} in validation, "
-            f"loss {found['val_loss']:.3f}")
+    return f"{found['accuracy']:.1%} right in training; {_validated(found)}"
+
+
+def _validated(found: dict[str, float]) -> str:
+    return (f"in validation {found['val_accuracy']:.1%} right, loss {found['val_loss']:.3f}, of clear views "
+            f"{found[CLEAR]:.3f}")

@@ -19,7 +19,7 @@ Epochs = int | Literal["auto"]
 class Augmentation:
     """What is done to training pictures. Shares are 0-1, of the pictures; 0 switches a thing off."""
 
-    strong: float = 0.3
+    strong: float = 0.1
     """Share of pictures that everything below acts on at full strength; on the others geometry and light act at 0.3 of
     it. Clear views must come too: too many hard ones spoil what the backbone knows."""
     flip: float = 0.5
@@ -44,17 +44,17 @@ class Augmentation:
     """Saturation, up and down, at most."""
     infrared: float = 0.25
     """Share turned infrared-grey: half of what a trap sees is night."""
-    low_light: float = 0.1
+    low_light: float = 0.05
     """Share darkened to a tenth to a half of its light, with the noise that a camera then adds."""
-    noise: float = 0.25
+    noise: float = 0.1
     """Share with noise of the sensor."""
-    motion_blur: float = 0.05
+    motion_blur: float = 0.03
     """Share blurred along a line, as of something that runs at dusk."""
-    occlusion: float = 0.1
+    occlusion: float = 0.05
     """Share that something stands before: a trunk or a branch, cut from another picture."""
     jpeg: float = 0.1
     """Share compressed hard, as traps and phones do."""
-    coarse: float = 0.3
+    coarse: float = 0.15
     """Share enlarged from fewer pixels: an animal far away."""
 
     @property
@@ -80,7 +80,7 @@ class Recipe:
     unfreeze: Unfreeze = "all"
     """How many of the backbone's last layers are fine-tuned."""
     epochs: Epochs = "auto"
-    """Passes of fine-tuning; `auto` are 6, and with few photos more, so that there are at least 200 steps."""
+    """Passes of fine-tuning; `auto` are 4, and with few photos more, so that there are at least 180 steps."""
     head_epochs: int = 40
     """Passes of the head over the features of the frozen backbone; they take seconds."""
     patience: int = 5
