@@ -12,12 +12,13 @@ import pytest
 
 from models.bundle import file_hash
 from models.errors import UsageError
+from recipes.measured import foxes
 from recipes.wildlife import main, squares
 from train.cli import main as train_main
 from train.cli import parser, recipe_of
 from train.names import FAMILIES
 from train.photos.data import DataSet, find_photos
-from train.recipe import DEFAULT, NO_AUGMENTATION, Augmentation, Recipe, override, read_recipe
+from train.recipe import DEFAULT, LIMITS, NO_AUGMENTATION, Augmentation, Recipe, override, read_recipe
 
 ROOT = Path(__file__).parents[1]
 DEFAULT_FILE = ROOT / "recipes/default.toml"
@@ -116,6 +117,8 @@ def test_recipe_file_that_cannot_be_meant_is_refused(tmp_path: Path, content: st
     ("schedule=plateau", {"schedule": "plateau"}),
     ("unfreeze=all", {"unfreeze": "all"}),
     ("unfreeze=7", {"unfreeze": 7}),
+    ("epochs=auto", {"epochs": "auto"}),
+    ("seed=4294967295", {"seed": 4294967295}),
     ("deterministic=true", {"deterministic": True}),
     ("augmentation=none", {"augmentation": NO_AUGMENTATION}),
     ("augmentation.far=1", {"augmentation": replace(DEFAULT.augmentation, far=1.0)}),
@@ -133,6 +136,13 @@ def test_set_changes_one_setting(setting: str, expected: dict[str, object]) -> N
     ("batch=0", "expected batch from 1 to 4096"),
     ("dropout=1", "expected dropout from 0 to 0.9"),
     ("seed=-1", "expected seed to be a whole number of at least 0"),
+    ("seed=4294967296", "expected seed from 0 to 4294967295, found 4294967296; correct it"),
+    ("epochs=100001", "expected epochs from 0 to 100000, found 100001"),
+    ("head_rate=1e30", "expected head_rate from 0 to 1, found 1e+30"),
+    ("fine_rate=1.5", "expected fine_rate from 0 to 1, found 1.5"),
+    ("decay=2", "expected decay from 0 to 1, found 2"),
+    ("imbalance=1e9", "expected imbalance from 0 to 4, found 1000000000.0"),
+    ("augmentation.gamma=4", "expected augmentation.gamma from 0 to 3, found 4"),
     ("loss=hinge", "expected loss to be cross_entropy or focal, found 'hinge'"),
     ("augmentation=some", "expected augmentation to be a table"),
     ("backbone=mobilenet_v4", "found mobilenet_v4"),
@@ -140,6 +150,21 @@ def test_set_changes_one_setting(setting: str, expected: dict[str, object]) -> N
 def test_set_refuses_what_cannot_be_meant(setting: str, message: str) -> None:
     with pytest.raises(UsageError, match=re.escape(message)):
         override(DEFAULT, setting)
+
+
+def test_every_number_but_unfreeze_has_limits_and_defaults_keep_them() -> None:
+    for recipe in (DEFAULT, DEFAULT.augmentation):
+        for entry in fields(recipe):
+            value = getattr(recipe, entry.name)
+            if type(value) in (int, float):
+                low, high = LIMITS[entry.name]
+                assert low <= value <= high, entry.name
+
+
+def test_weights_of_another_kind_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no weights")
+    with pytest.raises(UsageError, match=re.escape("Keras' weights (.weights.h5 or .h5), found")):
+        recipe_of(parser().parse_args(["fit", "photos", "--weights", str(tmp_path / "notes.txt")]))
 
 
 def test_augmentation_is_off_when_nothing_is_done() -> None:
@@ -169,3 +194,9 @@ def test_help_lists_every_backbone_and_the_readme_every_option(capsys: pytest.Ca
     options = set(re.findall(r"--[a-z]+", said)) - {"--help"}
     assert options > {"--recipe", "--set", "--resume", "--deterministic"}
     assert [option for option in options if option not in readme] == []
+
+
+def test_measured_foxes_are_counted_by_the_name_they_are_given() -> None:
+    rows = "file,species\na.jpg,wolf\nb.jpg,\nc.jpg,deer\nd.jpg,wolf\n"
+    assert foxes(rows) == ("`edge-classify` on 4 photos of foxes, which are no class: 3 are given another name above its "
+                           "operating point (wolf 2, deer 1).")
