@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from models.labels import LabelMap
 from models.manifest import LIGHTINGS, ClassMetrics, Comparison, Manifest
 
-TITLES = {"day": "by day", "night": "in infrared grey"}
+TITLES = {"day": "as taken", "night": "in infrared grey"}
 RESULTS, FAILURES, CONVERSION = "## Results per class", "## Known failures", "## Conversion to int8"
 
 
@@ -25,7 +25,7 @@ def terminal_table(manifest: Manifest) -> str:
             changed.append((name, count, *day, *night))
     if changed:
         wide = max(6, *(len(row[0]) for row in changed))
-        lines += ["", f"{'recall':{wide}}  photos   by day: float    int8   in grey: float    int8"]
+        lines += ["", f"{'recall':{wide}}  photos as taken: float    int8   in grey: float    int8"]
         lines += [f"{name:{wide}}  {n:>6}{before:>16.1%}{after:>8.1%}{night_before:>17.1%}{night_after:>8.1%}"
                   for name, n, before, after, night_before, night_after in changed]
     return "\n".join(lines)
@@ -74,19 +74,24 @@ def _head(manifest: Manifest) -> Iterator[str]:
 def _results(manifest: Manifest, labels: LabelMap) -> Iterator[str]:
     yield RESULTS
     yield ""
-    yield ("On the test photos, with this int8 model; \"grey\" are infrared-grey versions of the same photos. \"Alerts "
-           "from\" is the operating point: the probability from which on the class counts as recognised, chosen on the "
-           "validation photos for a precision of 95 %.")
+    yield ("On the test photos, with this int8 model: \"as taken\", be they grey already, and \"grey\", infrared-grey "
+           "versions of the same. \"Alerts from\" is the operating point: the probability from which on the class "
+           "counts as recognised, chosen on the validation photos for a precision of 95 %, by day on those in colour; "
+           "\"-\" where none of them shows it.")
     yield ""
     kinds = {label.name: label.observation_type for label in labels}
     rows = []
     for name, n, ((day_before, day), (night_before, night)) in _classes(manifest):
-        points = manifest.operating_points[name]
+        points = [manifest.operating_points[name][lighting] for lighting in LIGHTINGS]
         rows.append((name, kinds[name], str(n), f"{day.precision:.1%}", f"{day.recall:.1%}", f"{day_before.recall:.1%}",
                      f"{night.precision:.1%}", f"{night.recall:.1%}", f"{night_before.recall:.1%}",
-                     f"{points['day'].threshold:.2f} / {points['night'].threshold:.2f}"))
-    yield from _markdown(("class", "kind", "n", "precision day", "recall day", "recall day, float", "precision grey",
-                          "recall grey", "recall grey, float", "alerts from, day / night"), rows)
+                     " / ".join(f"{point.threshold:.2f}" if point.n else "-" for point in points)))
+    yield from _markdown(("class", "kind", "n", "precision as taken", "recall as taken", "recall as taken, float",
+                          "precision grey", "recall grey", "recall grey, float", "alerts from, day / grey"), rows)
+    unseen = [name for name, found in manifest.metrics["day"].per_class.items() if not found.n]
+    if unseen:
+        yield ""
+        yield f"No test photo shows these, so how well the model does there is unknown: {', '.join(unseen)}."
     for lighting in LIGHTINGS:
         found = manifest.metrics[lighting]
         yield ""
@@ -95,12 +100,14 @@ def _results(manifest: Manifest, labels: LabelMap) -> Iterator[str]:
     for label in labels:
         if label.observation_type == "human":
             day, night = (manifest.metrics[lighting].per_class[label.name] for lighting in LIGHTINGS)
+            if not day.n:
+                continue
             yield ""
-            yield (f"People (`{label.name}`): {day.recall:.1%} of {day.n} test pictures recognised by day, "
+            yield (f"People (`{label.name}`): {day.recall:.1%} of {day.n} test pictures recognised as taken, "
                    f"{night.recall:.1%} in grey; {day.precision:.1%} and {night.precision:.1%} of what is called "
                    f"{label.name} is one.")
     weak = [f"{name} ({lighting}: {point.precision:.0%})" for name, points in manifest.operating_points.items()
-            for lighting, point in points.items() if point.precision < 0.95]
+            for lighting, point in points.items() if point.n and point.precision < 0.95]
     if weak:
         yield ""
         yield f"No threshold reached a precision of 95 % on the validation photos for: {', '.join(weak)}."
@@ -139,7 +146,7 @@ def _conversion(parent: Manifest, manifest: Manifest, size_bytes: int, parent_by
 
 
 def _classes(manifest: Manifest) -> Iterator[tuple[str, int, list[tuple[ClassMetrics, ClassMetrics]]]]:
-    """Name, number of test photos, and (float, int8) by day and in grey, of each class with test photos."""
+    """Name, number of test photos, and (float, int8) as taken and in grey, of each class with test photos."""
     for name, found in manifest.metrics["day"].per_class.items():
         if found.n:
             yield name, found.n, [

@@ -17,7 +17,7 @@ from models.evaluation import calibrate, measure, softmax
 from models.images import read_image
 from models.interpreter import Interpreter
 from models.manifest import LIGHTINGS, Comparison, Metrics, OperatingPoint
-from models.preprocess import infrared, prepare
+from models.preprocess import infrared, is_infrared, prepare
 
 BATCH = 8
 Logits = NDArray[np.float32]
@@ -108,9 +108,9 @@ def verify(bundle: ModelBundle, photos: dict[str, list[Photo]], before: Network,
         after: the int8 file.
     """
     size, names = bundle.manifest.input.size, bundle.labels.names
-    (val,) = ask(photos["val"], size, [one_by_one(after)])
-    before_by_light, after_by_light = ask(photos["test"], size, [before, one_by_one(after)])
-    temperature, points = calibrate(val, _truth(photos["val"]), names)
+    (val,), grey = ask(photos["val"], size, [one_by_one(after)])
+    (before_by_light, after_by_light), _ = ask(photos["test"], size, [before, one_by_one(after)])
+    temperature, points = calibrate(val, _truth(photos["val"]), names, grey)
     truth = _truth(photos["test"])
     metrics = {
         lighting: measure(softmax(logits, temperature), truth, names) for lighting, logits in after_by_light.items()
@@ -144,19 +144,24 @@ def _truth(photos: Sequence[Photo]) -> NDArray[np.int64]:
     return np.array([photo.label for photo in photos], np.int64)
 
 
-def ask(photos: Sequence[Photo], size: int, networks: Sequence[Network]) -> list[dict[str, Logits]]:
+def ask(
+    photos: Sequence[Photo], size: int, networks: Sequence[Network]
+) -> tuple[list[dict[str, Logits]], NDArray[np.bool_]]:
     """Show photos to networks as the edge would, by day and in infrared grey.
 
     Returns:
-        For each network its (n, classes) float32 logits, by lighting.
+        For each network its (n, classes) float32 logits, by lighting; and (n,) whether a photo is grey as taken.
     """
+    grey_as_taken: list[bool] = []
     parts: list[dict[str, list[Logits]]] = [{lighting: [] for lighting in LIGHTINGS} for _ in networks]
     for pictures in _batches(photos, size):
+        grey_as_taken += [is_infrared(picture) for picture in pictures]
         grey = np.stack([infrared(picture) for picture in pictures])
         for network, found in zip(networks, parts, strict=True):
             found["day"].append(network(pictures))
             found["night"].append(network(grey))
-    return [{lighting: np.concatenate(batches) for lighting, batches in found.items()} for found in parts]
+    return [{lighting: np.concatenate(batches) for lighting, batches in found.items()} for found in parts], \
+        np.array(grey_as_taken)
 
 
 def _batches(photos: Sequence[Photo], size: int) -> Iterator[NDArray[np.uint8]]:

@@ -61,7 +61,7 @@ def fit_temperature(logits: Array, truth: Truth) -> float:
 
 
 def measure(probabilities: Array, truth: Truth, names: Sequence[str]) -> Metrics:
-    """All metrics of one set of photos.
+    """All metrics of one set of photos; a share of no photos is 0.
 
     Args:
         probabilities: (n, classes) float32.
@@ -192,7 +192,7 @@ def operating_point(scores: Array, positive: NDArray[np.bool_], precision: float
 
 
 def operating_points(
-    by_lighting: dict[str, Array], truth: Truth, names: Sequence[str]
+    by_lighting: dict[str, Array], truth: Truth, names: Sequence[str], grey: NDArray[np.bool_]
 ) -> dict[str, dict[str, OperatingPoint]]:
     """Operating points of every class for every lighting.
 
@@ -200,29 +200,32 @@ def operating_points(
         by_lighting: `day` and `night`, each the (n, classes) probabilities of the same validation photos.
         truth: (n,) class indexes.
         names: the classes' names, in order.
+        grey: (n,) whether a photo is infrared-grey as taken. The daemon applies `night` to such a one, so `day` is
+            chosen on the others; on all photos for a class that has no other.
     """
-    return {
-        name: {
-            lighting: operating_point(probabilities[:, index], truth == index)
-            for lighting, probabilities in by_lighting.items()
-        }
-        for index, name in enumerate(names)
-    }
+    def chosen(lighting: str, index: int) -> OperatingPoint:
+        scores, positive = by_lighting[lighting][:, index], truth == index
+        if lighting == "day" and (positive & ~grey).any():
+            scores, positive = scores[~grey], positive[~grey]
+        return operating_point(scores, positive)
+
+    return {name: {lighting: chosen(lighting, index) for lighting in by_lighting} for index, name in enumerate(names)}
 
 
 def calibrate(
-    by_lighting: dict[str, Array], truth: Truth, names: Sequence[str]
+    by_lighting: dict[str, Array], truth: Truth, names: Sequence[str], grey: NDArray[np.bool_]
 ) -> tuple[float, dict[str, dict[str, OperatingPoint]]]:
-    """The temperature, fitted over all lightings together, and with it the operating points.
+    """The temperature, fitted over all photos in all lightings together, and with it the operating points.
 
     Args:
         by_lighting: `day` and `night`, each the (n, classes) float32 logits of the same validation photos.
         truth: (n,) class indexes.
         names: the classes' names, in order.
+        grey: (n,) whether a photo is infrared-grey as taken, as in `operating_points`.
     """
     temperature = fit_temperature(np.concatenate(list(by_lighting.values())), np.tile(truth, len(by_lighting)))
     if len(truth) < FEW:
         # All of a handful being right does not make a network surer than it says it is.
         temperature = max(1.0, temperature)
     probabilities = {lighting: softmax(logits, temperature) for lighting, logits in by_lighting.items()}
-    return temperature, operating_points(probabilities, truth, names)
+    return temperature, operating_points(probabilities, truth, names, grey)

@@ -37,7 +37,8 @@ def read_file(path: Path) -> bytes:
     """The content of a picture's file.
 
     Raises:
-        ImageError: it cannot be read, is too large, or is no file: a pipe would be waited for without end.
+        ImageError: it does not exist, cannot be read, is too large, or is no file: a pipe would be waited for
+            without end.
     """
     try:
         found = path.stat()
@@ -49,6 +50,8 @@ def read_file(path: Path) -> bytes:
                 f"{found.st_size // 1_000_000} MB; shrink it or leave it out"
             )
         return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ImageError(f"{path}: does not exist; correct the path, or the table that names it") from error
     except OSError as error:
         raise ImageError(f"{path}: cannot be read: {error.strerror}; check the path and its permissions") from error
 

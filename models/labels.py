@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast, get_args, overload
 
-from models.errors import BundleError, UnknownSpeciesError
+from models.errors import BundleError, UnknownSpeciesError, UsageError
 
 ObservationType = Literal["animal", "human", "vehicle", "blank"]
 FIELDS = ("index", "name", "display_name", "scientific_name", "observation_type")
@@ -124,6 +124,9 @@ def scientific_names(data: Path | None = None) -> dict[str, str]:
     """Scientific names by lower-case class name: the shipped table, with `DATA/labels.csv` over it.
 
     `DATA/labels.csv` has at least the columns `name` and `scientific_name`.
+
+    Raises:
+        UsageError: it is no CSV file.
     """
     table = _read_names(Path(__file__).with_name("species.csv"))
     if data is not None and (data / "labels.csv").is_file():
@@ -132,12 +135,16 @@ def scientific_names(data: Path | None = None) -> dict[str, str]:
 
 
 def _read_names(path: Path) -> dict[str, str]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return {
-            row["name"].lower(): row["scientific_name"]
-            for row in csv.DictReader(file)
-            if row.get("name") and row.get("scientific_name")
-        }
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            return {
+                row["name"].lower(): row["scientific_name"]
+                for row in csv.DictReader(file)
+                if row.get("name") and row.get("scientific_name")
+            }
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path}: expected a CSV file in UTF-8, found {error}; save it as CSV UTF-8, or move it"
+                         ) from error
 
 
 def _plain(text: str) -> str:

@@ -45,7 +45,11 @@ class OutputSpec:
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """From which probability on a species counts as recognised, and what that gave on `n` validation photos of it."""
+    """From which probability on a species counts as recognised, and what that gave on `n` validation photos of it.
+
+    By `day` only photos count that are not infrared-grey as taken, unless the species has no others. With an `n` of 0
+    nothing was measured.
+    """
 
     threshold: float
     precision: float
@@ -55,7 +59,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True, slots=True)
 class ClassMetrics:
-    """Precision, recall and F1 of one class over `n` photos of it."""
+    """Precision, recall and F1 of one class over `n` photos of it; a share of no photos is 0."""
 
     precision: float
     recall: float
@@ -146,7 +150,7 @@ class Manifest:
     operating_points: dict[str, dict[str, OperatingPoint]]
     """By class name, then by lighting (`day`, `night`)."""
     metrics: dict[str, Metrics]
-    """By lighting; `night` is measured on infrared-grey versions of the test photos."""
+    """By lighting: `day` on all test photos as taken, be they grey already; `night` on grey versions of them."""
     provenance: Provenance
     verified: bool
     files: dict[str, str]

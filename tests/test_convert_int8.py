@@ -25,6 +25,7 @@ from models.bundle import ModelBundle, file_hash
 from models.classifier import Classifier
 from models.errors import BundleError
 from models.interpreter import Interpreter
+from models.preprocess import is_infrared
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]
@@ -165,14 +166,19 @@ def test_temperature_and_points_come_from_the_int8_model_on_validation_photos(co
         ]).astype(np.float32)
         for lighting in ("day", "night")
     }
-    temperature, points = calibrate(logits, truth, tiny.NAMES)
+    # By day, only photos in colour count: one of the wolves is grey.
+    photos = [cv2.imread(str(converted.folder / "photos" / row["path"])) for row in rows]
+    grey = np.array([is_infrared(cv2.resize(photo, (48, 48), interpolation=cv2.INTER_LINEAR_EXACT))
+                     for photo in photos])
+    assert [row["label"] for row, is_grey in zip(rows, grey, strict=True) if is_grey] == ["wolf"]
+    temperature, points = calibrate(logits, truth, tiny.NAMES, grey)
     manifest = converted.bundle.manifest
     assert manifest.temperature == pytest.approx(temperature, abs=1e-6)
     for name in tiny.NAMES:
         for lighting in ("day", "night"):
             assert manifest.operating_points[name][lighting].threshold == pytest.approx(
                 points[name][lighting].threshold, abs=1e-6)
-            assert manifest.operating_points[name][lighting].n == 6
+            assert manifest.operating_points[name][lighting].n == (5 if (name, lighting) == ("wolf", "day") else 6)
 
 
 def test_logits_are_those_of_the_float_model_in_the_mean(converted: Converted) -> None:

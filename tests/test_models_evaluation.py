@@ -19,6 +19,7 @@ from models.evaluation import (
     fit_temperature,
     measure,
     operating_point,
+    operating_points,
     precision_recall,
     reliability,
     softmax,
@@ -27,6 +28,7 @@ from models.evaluation import (
 from models.manifest import ClassMetrics, OperatingPoint
 
 LN3 = math.log(3)
+NONE_GREY = np.zeros(4, np.bool_)
 
 
 def logits(*rows: list[float]) -> np.ndarray:
@@ -108,10 +110,39 @@ def test_operating_point_of_a_class_without_photos() -> None:
 
 def test_calibrate_fits_one_temperature_for_both_lightings() -> None:
     day, night = logits(*[[math.log(9), 0]] * 4), logits(*[[math.log(9), 0]] * 4)
-    temperature, points = calibrate({"day": day, "night": night}, np.array([0, 0, 0, 1]), ["a", "b"])
+    temperature, points = calibrate({"day": day, "night": night}, np.array([0, 0, 0, 1]), ["a", "b"], NONE_GREY)
     assert temperature == pytest.approx(2, rel=1e-3)
     assert points["a"]["day"] == points["a"]["night"] == OperatingPoint(0.5, 0.75, 1.0, 3)
     assert points["b"]["day"] == OperatingPoint(0.5, 0.0, 0.0, 1)
+
+
+def test_points_by_day_are_chosen_on_photos_in_colour() -> None:
+    # By day the third photo, grey as taken, is called a; it is b. In grey the first two are found at lower odds.
+    day = logits([math.log(19), 0], [math.log(9), 0], [math.log(9), 0], [0, math.log(9)])
+    night = logits([math.log(4), 0], [math.log(4), 0], [math.log(4), 0], [0, math.log(4)])
+    truth, grey = np.array([0, 0, 1, 1]), np.array([False, False, True, False])
+    shares = {"day": softmax(day), "night": softmax(night)}
+    found = operating_points(shares, truth, ["a", "b"], grey)
+    assert found["a"]["day"] == OperatingPoint(0.5, 1.0, 1.0, 2)
+    assert found["b"]["day"] == OperatingPoint(0.5, 1.0, 1.0, 1), "n counts what it rests on"
+    assert found["a"]["night"] == OperatingPoint(0.5, pytest.approx(2 / 3), 1.0, 2)
+    assert found["b"]["night"] == OperatingPoint(0.5, 1.0, 0.5, 2)
+    found = operating_points(shares, truth, ["a", "b"], NONE_GREY)
+    assert found["a"]["day"] == OperatingPoint(pytest.approx(0.95), 1.0, 0.5, 2)
+    assert found["b"]["day"] == OperatingPoint(0.5, 1.0, 0.5, 2)
+
+
+def test_class_that_is_never_in_colour_is_judged_on_all_photos() -> None:
+    shares = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]], np.float32)
+    found = operating_points({"day": shares}, np.array([0, 1, 1]), ["a", "b"], np.array([True, False, False]))
+    assert found["a"]["day"] == OperatingPoint(pytest.approx(0.9), 1.0, 1.0, 1)
+    assert found["b"]["day"] == OperatingPoint(0.5, 1.0, 0.5, 2)
+
+
+def test_temperature_is_fitted_on_grey_photos_too() -> None:
+    day = logits(*[[math.log(9), 0]] * 4)
+    temperature, _ = calibrate({"day": day}, np.array([0, 0, 0, 1]), ["a", "b"], np.array([False, False, False, True]))
+    assert temperature == pytest.approx(2, rel=1e-3)
 
 
 def test_reliability_by_hand() -> None:

@@ -119,7 +119,7 @@ def test_truncated_picture_is_refused_wherever_it_ends(suffix: str) -> None:
 
 
 def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"nothing.jpg: cannot be read: No such file"):
+    with pytest.raises(ImageError, match=r"nothing.jpg: does not exist; correct the path, or the table that names it"):
         read_image(tmp_path / "nothing.jpg")
     with pytest.raises(ImageError, match="cannot be read: Is a directory"):
         read_image(tmp_path)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from email.message import Message
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError, URLError
 
 import numpy as np
 import pytest
@@ -115,6 +117,25 @@ def test_efficientnet_from_a_file_is_scaled_as_with_imagenet(
 def test_width_that_imagenet_has_no_weights_of_is_refused() -> None:
     with pytest.raises(EdgeWatchError, match=r"that there are such weights of, found mobilenet_v2_0\.4 \("):
         build("mobilenet_v2_0.4", "imagenet", 64, classes=2)
+
+
+@pytest.mark.parametrize(("raised", "reason"), [
+    (URLError(OSError(-2, "Name or service not known")), "Name or service not known"),
+    (URLError("no host given"), "no host given"),
+    (HTTPError("https://there", 404, "Not Found", Message(), None), "HTTP Error 404: Not Found"),
+])
+def test_download_that_fails_gives_one_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: OSError, reason: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("keras.src.utils.file_utils.urlretrieve", fail)
+    monkeypatch.setattr("keras.src.backend.config.keras_home", lambda: str(tmp_path))
+    with pytest.raises(EdgeWatchError) as found:
+        build("mobilenet_v2_0.35", "imagenet", 96, classes=2)
+    assert str(found.value) == (f"--weights imagenet: expected a download, found none: {reason}; connect to the "
+                                f"internet, or name a file with --weights FILE")
 
 
 @pytest.mark.parametrize(("name", "expected"), [

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -17,8 +18,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from models.errors import EdgeWatchError
 from models.images import read_image
-from train.cli import main
+from train.cli import _partial, main, parser
+from train.recipe import DEFAULT
 
 ROOT = Path(__file__).parents[1]
 FIT = ("--weights", "none", "--backbone", "mobilenet_v2_0.35", "--size", "64", "--epochs", "0")
@@ -83,12 +86,19 @@ def test_files_that_are_no_pictures_are_named_and_left_out(photos: Path, capfd: 
         file.write(b"II*\0")
         file.truncate(200_000_000)
     found, err = inspected(photos, capfd)
+    first = found["findings"][0]  # type: ignore[index]
+    assert first["text"] == "7 photos cannot be read."
+    assert first["advice"].startswith("fox/cut.png, fox/float.tiff, fox/text.jpg: expected a picture, found data that "
+                                      "is none or is damaged; copy it again or delete it. fox/empty.jpg: expected a "
+                                      "picture, found an empty file; copy it again or delete it. fox/gone.jpg: does")
+    assert first["advice"].endswith("names it. 2 more: the reasons are in inspect.json. `train fit` leaves out what it "
+                                    "cannot read.")
     damaged = "expected a picture, found data that is none or is damaged; copy it again or delete it"
     assert {entry["path"]: entry["reason"] for entry in found["broken"]} == {  # type: ignore[attr-defined]
         "fox/cut.png": damaged, "fox/text.jpg": damaged,
         "fox/float.tiff": damaged,
         "fox/empty.jpg": "expected a picture, found an empty file; copy it again or delete it",
-        "fox/gone.jpg": "cannot be read: No such file or directory; check the path and its permissions",
+        "fox/gone.jpg": "does not exist; correct the path, or the table that names it",
         "fox/pipe.jpg": "expected a picture, found a pipe or a device; leave it out",
         "fox/huge.tif": "expected a picture of at most 64 MB, found 200 MB; shrink it or leave it out",
     }
@@ -101,7 +111,8 @@ def test_missing_photos_of_a_table_are_named_and_left_out(photos: Path, capfd: p
     rows = [f"{path.relative_to(photos)},{path.parent.name}" for path in sorted(photos.rglob("*.png"))]
     (photos / "all.csv").write_text("\n".join(["path,label", *rows, "fox/9.png,fox"]))
     found, _ = inspected(photos / "all.csv", capfd)
-    assert [entry["path"] for entry in found["broken"]] == ["fox/9.png"]  # type: ignore[attr-defined]
+    assert found["broken"] == [{"path": "fox/9.png",
+                                "reason": "does not exist; correct the path, or the table that names it"}]
     assert (found["photos"], found["root"]) == (13, str(photos))
 
 
@@ -184,8 +195,39 @@ def test_a_split_that_is_not_there_is_refused_before_anything_is_written(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["fit", str(photos), *FIT, "--split", "no.csv", "--out", str(photos.parent / "runs/x")]) == 2
-    assert capsys.readouterr().err.startswith("train: no.csv: expected a CSV file in UTF-8, found [Errno 2]")
+    assert capsys.readouterr().err == ("train: no.csv: expected a CSV file in UTF-8, found none; save it as CSV UTF-8, "
+                                       "or correct --split\n")
     assert [path.name for path in photos.parent.iterdir()] == ["my photos"]
+
+
+@pytest.mark.parametrize(("option", "message"), [
+    ("--exclude", "expected a text file with one photo's path a line, found none; check --exclude"),
+    ("--recipe", "expected a recipe (a TOML file), found none; correct --recipe or take recipes/default.toml"),
+])
+def test_a_list_or_a_recipe_that_is_not_there_is_one_line(
+    photos: Path, capsys: pytest.CaptureFixture[str], option: str, message: str
+) -> None:
+    assert main(["fit", str(photos), option, "no such file"]) == 2
+    assert capsys.readouterr().err == f"train: no such file: {message}\n"
+
+
+@pytest.mark.parametrize("name", ["a/b c", "a\nb"])
+def test_a_name_that_is_no_name_is_refused_in_one_line(
+    photos: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert main(["fit", str(photos), *FIT, "--name", name]) == 2
+    assert capsys.readouterr().err == (f"train: --name: expected a name without / and control characters, found "
+                                       f"{name!r}; choose another\n")
+
+
+@pytest.mark.parametrize("command", ["inspect", "fit"])
+def test_a_table_with_a_header_only_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    (tmp_path / "all.csv").write_text("path,label\n\n")
+    assert main([command, str(tmp_path / "all.csv")]) == 1
+    assert capsys.readouterr().err == (f"train: {tmp_path}/all.csv: expected a photo in each line below the header, "
+                                       f"found no such line; add the photos or name another file\n")
 
 
 @pytest.mark.parametrize("command", ["inspect", "fit"])
@@ -196,6 +238,108 @@ def test_a_place_that_cannot_be_written_is_one_line(photos: Path, command: str) 
     assert code == 1
     assert said.startswith(f"train: {folder / 'x'}: cannot be written: {folder} is read-only; choose another --out")
     assert [*folder.iterdir()] == []
+
+
+def test_a_class_of_which_no_photo_can_be_read_does_not_vanish(photos: Path) -> None:
+    (photos / "owl").mkdir()
+    for number in range(6):
+        (photos / f"owl/{number}.png").write_text("no picture")
+    code, said = train("fit", photos, *FIT, "--out", "runs/x", cwd=photos.parent)
+    assert code == 1
+    assert said == (f"train: {photos}: expected photos of each class, found none left of owl after leaving out what "
+                    f"cannot be used; copy them again, or leave the class out with --exclude")
+    assert [*(photos.parent / "runs").glob("*")] == []
+
+
+def test_photos_that_all_belong_together_are_refused_in_one_line(photos: Path) -> None:
+    for folder in photos.iterdir():
+        first, *others = sorted(folder.iterdir())
+        for other in others:
+            other.write_bytes(first.read_bytes())
+    code, said = train("fit", photos, *FIT, "--out", "runs/x", cwd=photos.parent)
+    assert code == 1
+    assert said == (f"train: {photos}: expected photos to validate and test on, found none: all photos of each class "
+                    f"belong together (copies, or frames of one sequence); add others")
+    assert [*(photos.parent / "runs").glob("*")] == []
+
+
+@pytest.mark.parametrize(("name", "kind"), [("ABOUT.md", "a text"), ("labels.csv", "a CSV file")])
+def test_texts_of_another_encoding_are_refused_before_the_training(
+    photos: Path, capsys: pytest.CaptureFixture[str], name: str, kind: str
+) -> None:
+    (photos / name).write_bytes("name,scientific_name\nhäse,Lepus\n".encode("latin-1"))
+    assert main(["fit", str(photos), *FIT, "--out", str(photos.parent / "x")]) == 2
+    [said] = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"train: {photos / name}: expected {kind} in UTF-8, found ")
+    assert "can't decode byte 0xe4" in said
+    assert [*photos.parent.iterdir()] == [photos]
+
+
+def fit_is_refused(photos: Path, out: Path, *more: str) -> int:
+    """The exit code of `train fit` that leaves all as it was."""
+    before = state(photos.parent)
+    code = main(["fit", str(photos), *FIT, "--out", str(out), *more])
+    assert state(photos.parent) == before
+    return code
+
+
+def test_a_checkpoint_that_is_none_is_refused_in_one_line(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = photos.parent / "x.partial/checkpoint"
+    file.mkdir(parents=True)
+    assert fit_is_refused(photos, photos.parent / "x", "--force") == 1
+    assert capsys.readouterr().err == (f"train: {file}: cannot be read or written: Is a directory; check it, make room "
+                                       f"or choose another --out\n")
+
+
+def test_an_error_names_its_own_file(photos: Path) -> None:
+    out, arguments = photos.parent / "x", parser().parse_args(["fit", str(photos)])
+    with pytest.raises(EdgeWatchError, match=r"^gone\.txt: cannot be read or written: No such file"), \
+            _partial(out, DEFAULT, arguments):
+        Path("gone.txt").read_text()
+    with pytest.raises(EdgeWatchError, match=f"^{re.escape(str(out))}: cannot be written: No space left"), \
+            _partial(out, DEFAULT, arguments):
+        raise OSError(28, "No space left on device")
+    assert [*photos.parent.iterdir()] == [photos]
+
+
+@pytest.mark.parametrize(("name", "way", "message"), [
+    ("logs", "", "logs: expected another name: beside the bundle logs is the folder of TensorBoard's files; choose"),
+    ("x", "logs", "logs: expected a folder for TensorBoard's files that can be written, found a file; move it or"),
+    ("x", "logs/x", "logs/x: expected a folder for TensorBoard's files that can be written, found a file; move it or"),
+])
+def test_what_is_in_the_way_of_the_curves_is_refused_at_once(
+    photos: Path, capsys: pytest.CaptureFixture[str], name: str, way: str, message: str
+) -> None:
+    if way:
+        (photos.parent / way).parent.mkdir(exist_ok=True)
+        (photos.parent / way).write_text("a file")
+    assert fit_is_refused(photos, photos.parent / name) == 1
+    [said] = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"train: {photos.parent}/{message}")
+
+
+def test_a_folder_for_the_curves_that_is_read_only_is_refused_at_once(photos: Path) -> None:
+    (photos.parent / "logs").mkdir(mode=0o555)
+    code, said = train("fit", photos, *FIT, "--out", "x", cwd=photos.parent)
+    assert code == 1
+    assert said == ("train: logs: expected a folder for TensorBoard's files that can be written, found a read-only "
+                    "one; move it or choose another --out")
+
+
+def test_an_empty_folder_may_be_the_place_to_write_to(photos: Path) -> None:
+    (photos.parent / "out").mkdir()
+    assert main(["inspect", str(photos), "--out", str(photos.parent / "out")]) == 0
+    assert {path.name for path in (photos.parent / "out").iterdir()} == {"inspect.html", "inspect.json"}
+
+
+def test_inspecting_the_folder_that_one_stands_in_can_be_repeated(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(photos)
+    for _ in range(2):
+        assert main(["inspect", "."]) == 0
+        assert "No photos in the class folders" not in capsys.readouterr().out
+    assert (photos / "runs/inspect-my photos/inspect.html").is_file()
 
 
 @pytest.mark.parametrize("command", ["inspect", "fit"])

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from models.errors import EdgeWatchError, UsageError
-from train.photos.data import check_classes, data_name, find_photos, licences, read_exclude
+from train.photos.data import check_classes, data_name, find_photos, read_exclude
+from train.photos.origin import about, licences
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"
 
@@ -46,7 +47,29 @@ def test_links_are_read_once_and_circles_end(tmp_path: Path) -> None:
     (root / "fox").symlink_to(tmp_path / "else/fox")
     data = find_photos(root)
     assert [(photo.path, photo.label) for photo in data.photos] == [("fox/1.jpg", "fox"), ("tiger/1.jpg", "tiger")]
-    assert data.notes == (f"left out: round is a link back to {root}",)
+    assert data.notes == ("left out: round is a link to a folder with all classes in it",)
+
+
+def test_circles_within_split_folders_are_no_classes(tmp_path: Path) -> None:
+    touch(tmp_path, "train/fox/1.jpg", "train/hen/2.jpg", "test/fox/3.jpg")
+    (tmp_path / "train/loop").symlink_to(".")
+    (tmp_path / "train/up").symlink_to("..")
+    (tmp_path / "train/across").symlink_to("../test")
+    (tmp_path / "test/old").symlink_to("../train/hen")
+    data = find_photos(tmp_path)
+    assert [(photo.path, photo.label) for photo in data.photos] == [
+        ("test/fox/3.jpg", "fox"), ("test/old/2.jpg", "old"), ("train/fox/1.jpg", "fox"), ("train/hen/2.jpg", "hen")]
+    assert data.notes == tuple(f"left out: train/{name} is a link to a folder with all classes in it"
+                               for name in ("across", "loop", "up"))
+
+
+def test_results_of_an_earlier_run_in_the_folder_of_photos_are_no_class(tmp_path: Path) -> None:
+    touch(tmp_path, "fox/1.jpg", "hen/2.jpg", "runs/inspect-photos/inspect.html", "runs/photos-1/model.keras")
+    assert (find_photos(tmp_path).names, find_photos(tmp_path).empty) == (("fox", "hen"), ())
+    touch(tmp_path, "runs/3.jpg", "hen/runs/4.jpg")
+    assert find_photos(tmp_path).names == ("fox", "hen", "runs")
+    (tmp_path / "run").mkdir()
+    assert find_photos(tmp_path).empty == ("run",)
 
 
 def test_pictures_of_other_kinds_are_counted(tmp_path: Path) -> None:
@@ -71,7 +94,8 @@ def test_exclude_takes_paths_from_data_or_from_the_folder_above(tmp_path: Path) 
     data = find_photos(root, listed)
     assert [photo.path for photo in data.photos] == ["train/tiger/2.jpg"]
     assert data.excluded == 3
-    assert data.notes == (f"excluded: 3 photos, by 3 of the 4 entries of {listed}",
+    assert data.notes == (f"excluded: 3 photos, by 3 of the 4 entries of {listed}; these name no photo: "
+                          "wild/train/fox/9.jpg",
                           "fox: all 2 photos are excluded, so it is not a class")
 
 
@@ -83,7 +107,7 @@ def test_exclude_takes_folders_and_classes(tmp_path: Path) -> None:
     data = find_photos(root, listed)
     assert [photo.path for photo in data.photos] == [
         "test/fox/1.jpg", "test/fox/2.jpg", "test/lion/2.jpg", "train/lion/1.jpg", "train/lion/2.jpg"]
-    assert data.notes == (f"excluded: 8 photos, by 4 of the 5 entries of {listed}",
+    assert data.notes == (f"excluded: 8 photos, by 4 of the 5 entries of {listed}; these name no photo: nowhere",
                           "excluded by folder or class: 4 of hen, 2 of wild/train/fox",
                           "hen: all 4 photos are excluded, so it is not a class")
 
@@ -156,7 +180,7 @@ def test_table_may_name_photos_elsewhere_and_missing_ones(tmp_path: Path) -> Non
     ("path,label,split\n1.jpg,fox,train\n2.jpg,fox,tset\n", r"train, val, test or empty, found tset in line 3"),
     ("path,label\n1.jpg,fox\n1.jpg,hen\n", r"found 1.jpg as fox in line 2 and as hen in line 3; keep one"),
     ("path,label\n8.jpg,fox\n9.jpg,hen\n", r"found none of its 2 photos there \(the first is 8.jpg\)"),
-    ("path,label\n", r"found none of its 0 photos there; correct"),
+    ("path,label\n", r"expected a photo in each line below the header, found no such line; add"),
 ])
 def test_table_errors_name_the_line(tmp_path: Path, text: str, message: str) -> None:
     touch(tmp_path, "1.jpg", "2.jpg", "3.jpg")
@@ -189,6 +213,13 @@ def test_real_tables_are_read_as_they_are(table: str, photos: int, classes: int,
     assert (len(data.photos), len(data.names)) == (photos, classes)
     assert data.photos[0].path.startswith(first)
     assert all((data.root / photo.path).is_file() for photo in data.photos)
+
+
+def test_description_is_read_with_any_mark_and_is_empty_without_one(tmp_path: Path) -> None:
+    data = find_photos(touch(tmp_path, "a/1.jpg"))
+    assert about(data) == ""
+    (tmp_path / "ABOUT.md").write_bytes("\ufeffVon Häsen.".encode())
+    assert about(data) == "Von Häsen."
 
 
 def test_licences_are_counted_as_the_data_states_them(tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ def test_float_bundle_is_measured_on_the_test_photos(place: Path) -> None:
     done = train("evaluate", "runs/tiny", "photos", cwd=place)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == "tiny 1 (float) on photos: 24 photos, 0 could not be read"
+    assert "does not say what it was trained on" not in done.stderr
     assert done.stdout.splitlines()[-1] == "open runs/tiny-on-photos/report.html"
     found = json.loads((place / "runs/tiny-on-photos/report.json").read_text())
     manifest = ModelBundle.open(place / "runs/tiny").manifest
@@ -89,6 +90,9 @@ def test_int8_bundle_needs_no_tensorflow(tmp_path: Path) -> None:
     assert sorted(file.name for file in out.iterdir()) == ["report.html", "report.json"]
     found = json.loads((out / "report.json").read_text())
     assert (found["kind"], found["results"]["day"]["metrics"]["n"], len(found["moved"])) == ("int8", 2, 10)
+    doubt = "does not say what it was trained on: if it was on these photos, the numbers are too good."
+    assert found["summary"][1].endswith(doubt)
+    assert doubt in (out / "report.html").read_text()
     assert sorted(tmp_path.iterdir()) == [data, tmp_path / "runs"]
 
 
@@ -117,6 +121,19 @@ def test_earlier_report_is_replaced_and_nothing_else(tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in out.iterdir()} == before
 
 
+def test_sigterm_leaves_nothing_behind(tmp_path: Path) -> None:
+    data = draw_photos(tmp_path / "photos", "tiger")
+    script = ("import os, signal, sys, time, train.evaluate\nfrom train.cli import main\n"
+              "def stopped(*_):\n    os.kill(os.getpid(), signal.SIGTERM)\n    time.sleep(60)\n"
+              "train.evaluate.build = stopped\nsys.exit(main(sys.argv[1:]))")
+    done = subprocess.run([sys.executable, "-c", script, "evaluate", str(default_bundle()), str(data), "--out", "out"],
+                          cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120,
+                          check=False)
+    assert done.returncode == 143, done.stderr
+    assert "measuring on 1 photo" in done.stderr
+    assert [*tmp_path.iterdir()] == [data]
+
+
 def test_unknown_classes_are_refused_with_what_to_type(tmp_path: Path) -> None:
     data = draw_photos(tmp_path / "photos", "tiger", "unicorn", each=2)
     done = train("evaluate", default_bundle(), data, "--out", tmp_path / "out")
@@ -135,7 +152,12 @@ def test_data_may_be_a_table(tmp_path: Path) -> None:
     table.write_text("path,label,split\na/0.png,tiger,test\nb/0.png,zebra,train\n")
     done = train("evaluate", default_bundle(), table, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["metrics"]["day"]["n"] == 1
+    printed = json.loads(done.stdout)
+    assert printed["metrics"]["day"]["n"] == 1
+    assert printed["metrics"]["day"]["per_class"]["zebra"] == {"precision": None, "recall": None, "f1": None, "n": 0}
+    assert "only count as unseen if this is the data that it was trained on" in done.stderr
+    assert "only count as unseen if this is the data that it was trained on" in (
+        json.loads((tmp_path / "runs/wildlife-1-int8-on-labels of mine/report.json").read_text())["summary"][1])
     assert (tmp_path / "runs/wildlife-1-int8-on-labels of mine/report.html").is_file()
 
 

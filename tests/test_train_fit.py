@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from models.bundle import ModelBundle, file_hash
+from models.errors import EdgeWatchError
 
 ROOT = Path(__file__).parents[1]
 SMALL = ("--backbone", "mobilenet_v1_0.25", "--weights", "none", "--size", "64", "--epochs", "1")
@@ -174,6 +175,15 @@ def test_tensorboard_reads_what_each_epoch_brought(trained: tuple[Path, subproce
     assert found[1, "loss"] > 0
 
 
+def test_curves_that_cannot_be_written_are_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow")
+    from train.progress import Curves
+
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(EdgeWatchError, match=r"^the files for TensorBoard cannot be written: .*; make room or choose"):
+        Curves(tmp_path / "file/x", anew=True)
+
+
 def test_progress_in_a_log_is_a_line_an_epoch(trained: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     said = trained[1].stderr
     assert len(re.findall(r"^fine-tuning 1/1: [\d.]+% right in training; in validation [\d.]+% right, loss [\d.]+, of "
@@ -273,9 +283,8 @@ def test_fit_ends_cleanly_when_stopped(
                 process.send_signal(stop)
     assert process.returncode == code, "".join(said)
     tuned = at.startswith("fine-tuning")
-    left = {"new"} if kept else {"new.partial"} if tuned else set()
-    # TensorBoard's files begin with the head's result.
-    assert {path.name for path in tmp_path.iterdir()} - {"logs"} == left
+    left = {"logs", "new"} if kept else {"logs", "new.partial"} if tuned else set()
+    assert {path.name for path in tmp_path.iterdir()} == left
     if "new.partial" in left:
         assert [path.name for path in (tmp_path / "new.partial").iterdir()] == ["checkpoint"]
         assert said[-1].endswith("new.partial holds what was reached; the same command with --resume goes on from "
@@ -283,6 +292,8 @@ def test_fit_ends_cleanly_when_stopped(
     if kept:
         assert ModelBundle.open(tmp_path / "new").labels.names == CLASSES
         assert "interrupted" in (tmp_path / "new/CARD.md").read_text()
+        assert any("interrupted" in note for note in json.loads(
+            (tmp_path / "new/report.json").read_text())["left_out"]["notes"])
     assert "Traceback" not in "".join(said)
 
 

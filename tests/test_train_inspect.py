@@ -77,7 +77,7 @@ def test_inspect_counts_and_names_all_troubles(data: Path) -> None:
     assert found.conflicts == [twice]
     assert found.leaks == [same, near]
     assert [(finding.kind, finding.level, finding.text) for finding in found.findings] == [
-        ("broken", "problem", "1 photo cannot be read (train/tiger/1.png)."),
+        ("broken", "problem", "1 photo cannot be read."),
         ("tiny", "problem", "1 photo is smaller than 80 px."),
         ("leaks", "problem", "On more than one side of the split: 2 pictures."),
         ("conflicts", "problem", "deer and tiger share 1 photo."),
@@ -95,7 +95,7 @@ def test_inspect_writes_a_page_and_the_same_as_json(
     text = capsys.readouterr().out
     assert text.startswith(f"{data}: 29 photos of 2 classes, 0 excluded\n")
     assert "\ndeer         9        6        3        0      120\n" in text
-    assert "problem: 1 photo cannot be read (train/tiger/1.png). Copy again or delete;" in text
+    assert "problem: 1 photo cannot be read. train/tiger/1.png: expected a picture, found data that is none" in text
     assert text.endswith(f"\nopen {out}/inspect.html\n")
     assert {file.name for file in out.iterdir()} == {"inspect.html", "inspect.json"}
     page = (out / "inspect.html").read_text(encoding="utf-8")
@@ -171,7 +171,8 @@ def test_names_with_spaces_and_bytes_that_are_no_text_are_shown(
     shutil.copy(data / "train/deer/0.png", data / "train/deer/ein Reh ä <b>.png")
     (data / "train/deer/\udcff.png").write_bytes(b"")
     assert main(["inspect", str(data), "--out", str(tmp_path / "found")]) == 0
-    assert "(train/deer/\\udcff.png, train/tiger/1.png)" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "2 photos cannot be read. train/deer/\\udcff.png: expected a picture, found an empty file" in said
     page = (tmp_path / "found/inspect.html").read_text(encoding="utf-8")
     assert "ein Reh ä &lt;b&gt;.png" in page
     assert "<b>" not in page
@@ -244,6 +245,49 @@ def test_pictures_that_only_seem_the_same_in_two_classes_are_a_hint(tmp_path: Pa
         cv2.imwrite(str(tmp_path / f"{label}/5.png"), cv2.convertScaleAbs(draw(9), alpha=light))
     first = inspected(tmp_path).findings[0]
     assert (first.kind, first.level, first.text) == ("conflicts", "hint", "deer and fox seem to share 1 photo.")
+
+
+def test_a_file_that_is_too_large_is_said_with_the_limit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "photos/deer").mkdir(parents=True)
+    with (tmp_path / "photos/deer/huge.tif").open("wb") as file:
+        file.truncate(200_000_000)
+    assert main(["inspect", str(tmp_path / "photos"), "--out", str(tmp_path / "out")]) == 0
+    assert ("problem: 1 photo cannot be read. deer/huge.tif: expected a picture of at most 64 MB, found 200 MB; shrink "
+            "it or leave it out. `train fit` leaves out what it cannot read.\n") in capsys.readouterr().out
+
+
+def listed(root: Path, rows: list[tuple[str, str]]) -> str:
+    """The page of a table of (path, label), whose pictures are drawn: those of one number look the same."""
+    for place, (path, _) in enumerate(rows):
+        number = int(path.rpartition("-")[2].partition(".")[0]) if "-" in path else 1000 + place
+        cv2.imwrite(str(root / path), draw(number))
+    (root / "all.csv").write_text("".join(f"{path},{label}\n" for path, label in [("path", "label"), *rows]))
+    assert main(["inspect", str(root / "all.csv"), "--out", str(root / "out")]) == 0
+    return (root / "out/inspect.html").read_text(encoding="utf-8")
+
+
+def test_a_picture_in_several_classes_is_shown_in_each_with_its_name(tmp_path: Path) -> None:
+    rows = [(f"{letter}-1.png", label) for letter, label in zip("abcdefghi", ["fox"] * 4 + list("vwxyz"), strict=True)]
+    shown = listed(tmp_path, rows).partition('<div id="conflicts">')[2].partition("Contact sheets")[0]
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", shown)
+    assert captions == ["fox: a-<wbr>1.png", "v: e-<wbr>1.png", "w: f-<wbr>1.png", "x: g-<wbr>1.png",
+                        "y: h-<wbr>1.png", "z: i-<wbr>1.png"]
+    assert "All, with all their photos, are in inspect.json, under conflicts." in shown
+
+
+def test_many_classes_with_too_few_photos_are_folded_away(tmp_path: Path) -> None:
+    rows = [(f"deer{number}.png", "deer") for number in range(5)] + [(f"{n}.png", f"rare_{n}") for n in range(11)]
+    shown = listed(tmp_path, rows)
+    folded = re.findall(r"<details>(.*?)</details>", shown, re.DOTALL)
+    assert len(folded) == 2, "of the table and of the contact sheets"
+    for part in folded:
+        assert part.startswith("\n<summary>11 classes with fewer than 5 photos, too few to train on</summary>")
+        assert all(f"class-rare_{number}" in part for number in range(11))
+        assert "class-deer" not in part
+    assert shown.count('<div id="class-') == 12
+    (tmp_path / "out/inspect.json").unlink()
+    (tmp_path / "out/inspect.html").unlink()
+    assert "<details>" not in listed(tmp_path, rows[:-1])
 
 
 def test_photos_of_which_none_can_be_read_still_make_a_page(tmp_path: Path) -> None:

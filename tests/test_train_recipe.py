@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import tomllib
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -88,19 +89,30 @@ def test_default_recipe_file_states_every_default_with_its_reason() -> None:
     assert stated["command"] == 'command = "train fit DATA --recipe recipes/default.toml"'
 
 
+@pytest.mark.parametrize("file", sorted(DEFAULT_FILE.parent.glob("*.toml")), ids=lambda file: file.name)
+def test_recipes_that_come_with_it_say_how_to_run_them_and_what_they_give(file: Path) -> None:
+    stated = tomllib.loads(file.read_text(encoding="utf-8"))
+    assert f"--recipe recipes/{file.name}" in stated["command"]
+    assert stated["result"]
+
+
 def test_recipe_file_goes_over_the_defaults(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text('command = "train fit DATA"\nresult = "?"\nunfreeze = 20\n[augmentation]\nrotation = 3\n')
+    path.write_text("unfreeze = 20\n[augmentation]\nrotation = 3\n")
     found = read_recipe(path)
     assert found == replace(DEFAULT, unfreeze=20, augmentation=replace(DEFAULT.augmentation, rotation=3.0))
     assert type(found.augmentation.rotation) is float
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    ("epochs = 3", "expected a text `command`"),
-    ("command = 'x'\nresult = 'y'\nepoch = 3", "found epoch; correct the name"),
+    ("command = 3", "expected command to be a text, found 3; correct it or leave it out"),
+    ("epoch = 3", "found epoch (did you mean epochs?); correct the name"),
+    ("epoch = 3\nlabel_smooting = 0\nquux = 1\n[augmentation]\nfilp = 1",
+     "found epoch (did you mean epochs?), label_smooting (did you mean label_smoothing?), quux, augmentation.filp (did "
+     "you mean augmentation.flip?); correct the names"),
     ("command = 'x'\nresult = 'y'\nepochs = '3'", "expected epochs to be a whole number of at least 0 or auto, found"),
-    ("command = 'x'\nresult = 'y'\n[augmentation]\nfilp = 1", "found augmentation.filp; correct the name"),
+    ("[augmentation]\nfilp = 1", "expected settings of a recipe, found augmentation.filp (did you mean "
+     "augmentation.flip?); correct the name"),
     ("command = 'x", "expected a recipe"),
     (b"\xff\xfe", "expected a recipe"),
 ])
@@ -144,7 +156,10 @@ def test_set_changes_one_setting(setting: str, expected: dict[str, object]) -> N
     ("imbalance=1e9", "expected imbalance from 0 to 4, found 1000000000.0"),
     ("augmentation.gamma=4", "expected augmentation.gamma from 0 to 3, found 4"),
     ("loss=hinge", "expected loss to be cross_entropy or focal, found 'hinge'"),
-    ("augmentation=some", "expected augmentation to be a table"),
+    ("augmentation=nothing", "expected augmentation to be a table of its settings, or none, found 'nothing'"),
+    ("flip=0.5", "expected settings of a recipe, found flip (did you mean augmentation.flip?); correct the name"),
+    ("label_smooth=0.1", "found label_smooth (did you mean label_smoothing?)"),
+    ("augmentation.dropout=0", "found augmentation.dropout (did you mean dropout?)"),
     ("backbone=mobilenet_v4", "found mobilenet_v4"),
 ])
 def test_set_refuses_what_cannot_be_meant(setting: str, message: str) -> None:
@@ -198,5 +213,5 @@ def test_help_lists_every_backbone_and_the_readme_every_option(capsys: pytest.Ca
 
 def test_measured_foxes_are_counted_by_the_name_they_are_given() -> None:
     rows = "file,species\na.jpg,wolf\nb.jpg,\nc.jpg,deer\nd.jpg,wolf\n"
-    assert foxes(rows) == ("`edge-classify` on 4 photos of foxes, which are no class: 3 are given another name above its "
-                           "operating point (wolf 2, deer 1).")
+    assert foxes(rows) == ("`edge-classify` on 4 photos of foxes, which are no class: 3 are given another name above "
+                           "its operating point (wolf 2, deer 1).")

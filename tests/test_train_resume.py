@@ -70,7 +70,7 @@ def reached(out: Path) -> State:
 def test_resumed_training_is_that_which_was_never_interrupted(photos: Path, stopped: Path, tmp_path: Path) -> None:
     """Bit for bit, with augmentation; so two runs with one seed are equal, too. Killed again, it still ends well."""
     killed(photos, tmp_path / "whole", "measuring")
-    out = copy(stopped, tmp_path / "parts")
+    out = copy(stopped, tmp_path / "mein modell ü")
     before = len(reached(out).history)
     said = "".join(killed(photos, out, "measuring", "--resume"))
     assert f"going on after epoch {before - 1} of fine-tuning" in said
@@ -87,9 +87,10 @@ def test_resumed_training_is_that_which_was_never_interrupted(photos: Path, stop
 
     done = train("fit", photos, *SETTINGS, "--out", out, "--resume")
     assert done.returncode == 0, done.stderr
-    assert "75% fine-tuned" in done.stderr
+    assert "75 % fine-tuned" in done.stderr
     assert ModelBundle.open(out).labels.names == ("empty", "round", "square")
-    assert {path.name for path in tmp_path.iterdir()} == {"logs", "parts", "whole.partial"}
+    assert {path.name for path in tmp_path.iterdir()} == {"logs", "mein modell ü", "whole.partial"}
+    assert done.stdout.endswith(f" Next: convert --quantize int8 '{out}'\n"), "it can be pasted into a shell"
 
 
 @pytest.mark.parametrize(("more", "message"), [
@@ -199,6 +200,16 @@ def test_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pyt
     assert [path.name for path in sorted(partial.path.iterdir())] == ["checkpoint", "work"]
     assert hashlib.sha256((partial.path / "checkpoint").read_bytes()).digest() == before
     partial.close()
+
+
+def test_resume_without_anything_to_resume_is_refused(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.partial").mkdir()
+    done = train("fit", photos, *SETTINGS, "--out", tmp_path / "new", "--resume")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        f"train: --resume: expected an unfinished training at {tmp_path / 'new'}.partial, found none there, but of "
+        f"{tmp_path / 'other'} (name it with --out); or leave --resume out to start anew")
+    assert [path.name for path in tmp_path.iterdir()] == ["other.partial"]
 
 
 def test_newest_unfinished_training_of_a_name_is_taken(tmp_path: Path) -> None:

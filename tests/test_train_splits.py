@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from models.errors import EdgeWatchError, UsageError
 from train.photos.data import SPLITS, Photo
 from train.photos.duplicates import LENGTH
-from train.photos.splits import divide, split_csv
+from train.photos.splits import divide, doubts, split_csv
 
 
 def photos(**counts: int) -> list[Photo]:
@@ -107,6 +107,7 @@ def test_a_class_of_one_location_is_divided_by_sequence_and_that_is_said() -> No
         "divided by location: 19 of 20 stand on one side as a whole",
         "too few or too uneven locations for a side each: photos of bear are divided by sequence, so test photos show "
         "places that the model was trained at")
+    assert doubts(notes) == (notes[1],)
 
 
 def test_a_class_that_is_one_sequence_is_trained_on_and_said_not_to_be_measured() -> None:
@@ -150,6 +151,7 @@ def test_given_sides_are_obeyed_and_leaks_are_said() -> None:
     assert list(divided) == given
     assert notes == ("10 val or test photos are in train, too, as a copy, a near-duplicate or a frame of the same "
                      "sequence, so the figures are too good: `train inspect` shows them",)
+    assert doubts(notes) == notes
 
 
 def test_split_csv_has_one_row_per_photo_and_what_is_known() -> None:
@@ -198,3 +200,11 @@ def test_a_list_that_does_not_fit_is_refused(tmp_path: Path, text: str, message:
 def test_a_list_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="correct --split"):
         divide(photos(a=20), 1, tmp_path / "split.csv", tmp_path)
+
+
+def test_a_side_that_is_missing_is_drawn_and_said() -> None:
+    given = [Photo(f"{side}/{label}/{number:02}.jpg", label, side, sha256=f"{side}{label}{number}")
+             for side, count in (("train", 20), ("test", 5)) for label in ("fox", "owl") for number in range(count)]
+    photos, notes = divide(given, seed=1)
+    assert [sum(photo.split == side for photo in photos) for side in ("train", "val", "test")] == [34, 6, 10]
+    assert notes == ("no photo is marked val: 6 of the training photos are drawn for it",)

@@ -15,7 +15,7 @@ from models.evaluation import calibrate, measure, softmax
 from models.images import read_image
 from models.labels import Label, LabelMap
 from models.manifest import InputSpec, Manifest, OutputSpec, Provenance, Quantization
-from models.preprocess import infrared, prepare
+from models.preprocess import infrared, is_infrared, prepare
 
 SIZE = 48
 NAMES = ("blank", "stripes", "wolf")
@@ -109,7 +109,7 @@ def float_bundle(folder: Path) -> Path:
         return {"day": logits(shown), "night": logits(np.stack([infrared(picture) for picture in shown]))}
 
     (val, val_truth), (test, test_truth) = pictures(data, rows, "val"), pictures(data, rows, "test")
-    temperature, points = calibrate(by_light(val), val_truth, NAMES)
+    temperature, points = calibrate(by_light(val), val_truth, NAMES, np.array([is_infrared(shown) for shown in val]))
     metrics = {key: measure(softmax(found, temperature), test_truth, NAMES) for key, found in by_light(test).items()}
     night = np.arange(len(images)) % 4 == 0
     shown = np.stack([infrared(picture) if grey else picture for picture, grey in zip(images, night, strict=True)])

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.error import HTTPError, URLError
 
 import keras
 import numpy as np
@@ -101,8 +102,16 @@ def _download(name: str, entry: Backbone, options: dict[str, Any]) -> keras.Mode
         raise EdgeWatchError(f"--weights imagenet: expected a backbone that there are such weights of, found {name} "
                              f"({str(error).splitlines()[0][:160]}); choose another width or --weights FILE") from error
     except Exception as error:  # Keras raises no other kind when a download fails.
-        raise EdgeWatchError(f"--weights imagenet: expected a download, found: {str(error).splitlines()[0][:160]}; "
+        raise EdgeWatchError(f"--weights imagenet: expected a download, found none: {_why(error)}; "
                              f"connect to the internet, or name a file with --weights FILE") from error
+
+
+def _why(error: Exception) -> str:
+    """Why a download failed: Keras wraps what the system says in its own words."""
+    cause = error.__context__
+    if isinstance(cause, URLError) and not isinstance(cause, HTTPError):
+        return str(getattr(cause.reason, "strerror", None) or cause.reason)
+    return (str(cause or error).splitlines() or ["no reason given"])[0]
 
 
 def _load(backbone: keras.Model, name: str, weights: str) -> None:

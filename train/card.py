@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from models.labels import LabelMap
-from models.manifest import Manifest
+from models.manifest import LIGHTINGS, Manifest
 from train.photos.data import SPLITS
 from train.report.numbers import Report
-from train.report.summary import confusions, listing, sensitivity
+from train.report.summary import confusions, percent, real_night, sensitivity
+from train.words import counted, listing
 
 USE = """Names what a fixed camera sees: the animal (or person, or nothing) in a crop around something that moved, by
-day or in infrared-grey at night. It runs on the camera's own small computer. It knows the classes below and no others:
-any other animal gets one of these names, and often enough with a probability above its operating point. It does not
-tell individuals apart, nor recognise who a person is. Do not let it alone decide about anything that harms."""
+day or in infrared-grey at night. Converted to int8, it runs on the camera's own small computer. It knows the classes
+below and no others: any other animal gets one of these names, and may get it with a probability above its operating
+point. It does not tell individuals apart, nor recognise who a person is. Do not let it alone decide about anything that
+harms."""
 
-RESULTS = """On the test photos; "grey" are infrared-grey versions of the same photos. "point" is the operating point:
-the probability from which on a class counts as recognised, chosen on the validation photos for a precision of 95 %."""
-LIMITS = """- Animals that are small, cut off, behind grass or blurred are recognised less often than test photos.
-- "In grey" was measured on photos turned grey, not on photos taken at night. `report.html` shows more."""
+RESULTS = """On the test photos: "as taken", be they grey already, and "grey", infrared-grey versions of the same.
+"point" is the operating point: the probability from which on a class counts as recognised, chosen on the validation
+photos for a precision of 95 %, by day on those in colour. "-": there was nothing to measure."""
+LIMITS = """- Not measured: grass in front of an animal, blur, rain, and animals that are none of the classes.
+  `report.html` shows more."""
 
 
 def card(
@@ -40,11 +43,11 @@ def card(
     parts = [
         f"# {manifest.name} {manifest.version}",
         f"{origin.backbone}, {manifest.input.size} x {manifest.input.size} px, {len(labels)} classes, trained "
-        f"{origin.created[:10]}. Test photos right: {day.accuracy:.1%} by day, {night.accuracy:.1%} in infrared-grey "
+        f"{origin.created[:10]}. Test photos right: {day.accuracy:.1%} as taken, {night.accuracy:.1%} in infrared-grey "
         f"(n = {day.n}).",
         "## Intended use", USE,
         "## Data", _data(manifest, licences, notes, about),
-        "## Results per class", _results(manifest, labels),
+        "## Results per class", _results(manifest, labels, report),
         "## Known failures", _failures(report),
         "## How it was made", f"```\n{origin.command}\n```",
         "Versions: " + ", ".join(f"{key} {value}" for key, value in sorted(origin.versions.items())) + ".",
@@ -67,38 +70,49 @@ def _data(manifest: Manifest, licences: dict[str, int], notes: Sequence[str], ab
     return "\n\n".join(parts)
 
 
-def _results(manifest: Manifest, labels: LabelMap) -> str:
+def _results(manifest: Manifest, labels: LabelMap, report: Report) -> str:
     lines = [RESULTS, "",
-             "| class | kind | n | precision day | recall day | precision grey | recall grey | point day / night |",
+             "| class | kind | n | precision as taken | recall as taken | precision grey | recall grey | "
+             "point day / grey |",
              "|---|---|---:|---:|---:|---:|---:|---:|"]
     for label in labels:
-        day, night = (manifest.metrics[key].per_class[label.name] for key in ("day", "night"))
-        points = manifest.operating_points[label.name]
+        day, night = (report.results[key].classes[label.name] for key in LIGHTINGS)
+        points = [report.points[label.name][key] for key in LIGHTINGS]
         lines.append(
-            f"| {label.name} | {label.observation_type} | {day.n} | {day.precision:.1%} | {day.recall:.1%} | "
-            f"{night.precision:.1%} | {night.recall:.1%} | "
-            f"{points['day'].threshold:.2f} / {points['night'].threshold:.2f} |"
+            f"| {label.name} | {label.observation_type} | {day.n} | {percent(day.precision)} | {percent(day.recall)} | "
+            f"{percent(night.precision)} | {percent(night.recall)} | "
+            f"{' / '.join(f'{point.threshold:.2f}' if point.n else '-' for point in points)} |"
         )
-    for key, name in (("day", "By day"), ("night", "In grey")):
+    for key, name in (("day", "As taken"), ("night", "In grey")):
         found = manifest.metrics[key]
         lines += ["", f"{name}: accuracy {found.accuracy:.1%}, macro-F1 {found.macro_f1:.1%}, among the first three "
                   f"{found.top3:.1%}, expected calibration error {found.calibration_error:.1%}."]
     for label in labels:
         if label.observation_type == "human":
-            day, night = (manifest.metrics[key].per_class[label.name] for key in ("day", "night"))
-            lines += ["", f"People (`{label.name}`): {day.recall:.1%} of {day.n} test pictures recognised by day, "
-                      f"{night.recall:.1%} in grey; {day.precision:.1%} and {night.precision:.1%} of what is called "
-                      f"{label.name} is one."]
-    weak = [f"{name} ({lighting}: {point.precision:.0%})" for name, points in manifest.operating_points.items()
-            for lighting, point in points.items() if point.precision < 0.95]
+            lines += ["", _people(label.name, report)]
+    weak = [f"{name} ({lighting}: {point.precision:.0%})" for name, each in report.points.items()
+            for lighting, point in each.items() if point.precision is not None and not point.reached]
     if weak:
         lines += ["", "No threshold reached a precision of 95 % on the validation photos for: " + ", ".join(weak) + "."]
+    guessed = [name for name, each in report.points.items() if not each["night"].n]
+    if guessed:
+        lines += ["", f"No validation photo shows {listing(guessed, 'or')}: the operating point of "
+                  f"{manifest.operating_points[guessed[0]]['day'].threshold:.2f} is a guess."]
     return "\n".join(lines)
+
+
+def _people(name: str, report: Report) -> str:
+    day, night = (report.results[key].classes[name] for key in LIGHTINGS)
+    if not day.n:
+        return f"People (`{name}`): there are no test pictures of them, so how well they are recognised is unknown."
+    return (f"People (`{name}`): {percent(day.recall)} of {counted(day.n, 'test picture')} recognised as taken, "
+            f"{percent(night.recall)} in grey. Of what is called {name}, this share is one: {percent(day.precision)} "
+            f"as taken, {percent(night.precision)} in grey (-: nothing is called so).")
 
 
 def _failures(report: Report) -> str:
     lines = []
-    for key, text in (("day", "By day"), ("night", "In grey")):
+    for key, text in (("day", "As taken"), ("night", "In grey")):
         found = report.results[key]
         every = confusions(report.subject.names, found.confusion)
         wrong = sum(each.wrong for each in found.classes.values())
@@ -108,4 +122,7 @@ def _failures(report: Report) -> str:
     missing = [name for name, each in report.results["day"].classes.items() if not each.n]
     if missing:
         lines.append(f"- No test photo shows {listing(missing, 'or')}: how well the model does there is unknown.")
-    return "\n".join([*lines, f"- Geometry: {sensitivity(report)}", LIMITS])
+    lines += [f"- {line}" for line in real_night(report)]
+    each = "; ".join(f"{view.name} {view.accuracy:.1%}" for view in report.moved)
+    lines.append(f"- Geometry: {sensitivity(report)} Right after each change: {each}.")
+    return "\n".join([*lines, LIMITS])

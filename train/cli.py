@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from models.errors import EdgeWatchError, UsageError, run
+from train import stop
 from train.names import FAMILIES
 from train.recipe import DEFAULT, Recipe, apply, override, read_recipe
+
+if TYPE_CHECKING:
+    from train.partial import Partial
 
 EXAMPLES = """examples:
   train inspect photos/
@@ -108,6 +115,8 @@ def _count(text: str) -> int:
 
 def _main(argv: Sequence[str]) -> int:
     arguments = parser().parse_args(argv)
+    stop.listen()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # So that what is half-done is removed then, too.
     if arguments.command == "inspect":
         from train.photos.inspection import inspect
 
@@ -126,8 +135,9 @@ def say(line: str) -> None:
 
 def _fit(arguments: argparse.Namespace, command: str) -> int:
     from models.bundle import require_free
-    from train.partial import Partial
+    from models.labels import Label, LabelMap, scientific_names
     from train.photos.data import check_classes, find_photos
+    from train.photos.origin import about
     from train.photos.table import read_table
 
     # All that can be refused is refused before the slow import of TensorFlow.
@@ -136,32 +146,51 @@ def _fit(arguments: argparse.Namespace, command: str) -> int:
     check_classes(data)
     if arguments.split:
         read_table(arguments.split, ("path", "split"), "--split")
+    scientific = scientific_names(data.root)
+    labels, described = LabelMap(Label.from_name(name, scientific) for name in data.names), about(data)
     out, number = _target(arguments)
+    name = arguments.name or out.name
+    if re.search(r"[/\x00-\x1f\x7f-\x9f]", name):
+        raise UsageError(f"--name: expected a name without / and control characters, found {name!r}; choose another")
     require_free(out, arguments.force)
     for note in data.notes:
         say(note)
-    partial = Partial(out, recipe, arguments.resume, arguments.force)
-    say(f"{arguments.data}: {len(data.photos)} photos of {len(data.names)} classes; the bundle goes to {out}")
-    if arguments.resume and not partial.state:
-        say(f"{partial.path}: no unfinished training there, so this one starts from the beginning")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # So that what is half-done is removed then, too.
-    try:
+    with _partial(out, recipe, arguments) as partial:
+        say(f"{arguments.data}: {len(data.photos)} photos of {len(data.names)} classes; the bundle goes to {out}")
         from train.quiet import import_tensorflow
 
         import_tensorflow()
         from train.job import Job, train
 
-        job = Job(data, recipe, out, arguments.name or out.name, number, command, arguments.force, partial,
-                  arguments.split)
-        train(job, partial.work, say)
+        train(Job(data, labels, described, recipe, out, name, number, command, arguments.force,
+                  partial, arguments.split), partial.work, say)
         partial.finish()
-    except OSError as error:
-        raise EdgeWatchError(f"{out}: cannot be written: {error.strerror or error}; make room or choose another "
-                             f"--out") from error
-    finally:
-        if partial.close():
-            say(f"{partial.path} holds what was reached; the same command with --resume goes on from there")
     return 0
+
+
+@contextmanager
+def _partial(out: Path, recipe: Recipe, arguments: argparse.Namespace) -> Iterator[Partial]:
+    """What a training has reached, while it runs; a file that cannot be read or written ends it in one line."""
+    from train.partial import SUFFIX, Partial
+
+    try:
+        partial = Partial(out, recipe, arguments.resume, arguments.force)
+        try:
+            if arguments.resume and not partial.state:
+                others = sorted(str(path).removesuffix(SUFFIX) for path in out.parent.glob(f"*{SUFFIX}")
+                                if path != partial.path)
+                raise UsageError(f"--resume: expected an unfinished training at {partial.path}, found none"
+                                 + (f" there, but of {', '.join(others)} (name it with --out)" if others else "")
+                                 + "; or leave --resume out to start anew")
+            yield partial
+        finally:
+            if partial.close():
+                say(f"{partial.path} holds what was reached; the same command with --resume goes on from there")
+    except OSError as error:
+        # Without a name it comes from writing, and only what belongs to OUT is written.
+        what = f"{error.filename}: cannot be read or written" if error.filename else f"{out}: cannot be written"
+        raise EdgeWatchError(f"{what}: {error.strerror or error}; check it, make room or choose another --out"
+                             ) from error
 
 
 def recipe_of(arguments: argparse.Namespace) -> Recipe:
@@ -180,24 +209,24 @@ def recipe_of(arguments: argparse.Namespace) -> Recipe:
     if weights not in ("imagenet", "none") and not Path(weights).is_file():
         raise UsageError(f"--weights: expected imagenet, none or a file, found {weights}, which does not exist; "
                          f"correct the path")
-    if weights not in ("imagenet", "none") and not weights.endswith((".weights.h5", ".h5")):
-        raise UsageError(f"--weights: expected a .weights.h5 file, found {weights}; save the backbone's weights with "
-                         f"Keras' save_weights")
+    if weights not in ("imagenet", "none") and not weights.endswith(".h5"):
+        raise UsageError(f"--weights: expected a file of Keras' weights (.weights.h5 or .h5), found {weights}; save "
+                         f"the backbone's weights with Keras' save_weights")
     return recipe
 
 
 def _target(arguments: argparse.Namespace) -> tuple[Path, str]:
     """Where the bundle goes, and its version: with --out 1, else the first number that is free under runs/."""
     from train.partial import SUFFIX, newest
-    from train.photos.data import data_name
+    from train.photos.data import RUNS, data_name
 
     if arguments.out:
         return arguments.out, "1"
-    runs, name = Path("runs"), arguments.name or data_name(arguments.data)
+    name = arguments.name or data_name(arguments.data)
     arguments.name = name
-    if arguments.resume and (found := newest(runs, name)):
+    if arguments.resume and (found := newest(RUNS, name)):
         return found, found.name.rpartition("-")[2]
     number = 1
-    while any((runs / f"{name}-{number}{end}").exists() for end in ("", SUFFIX)):
+    while any((RUNS / f"{name}-{number}{end}").exists() for end in ("", SUFFIX)):
         number += 1
-    return runs / f"{name}-{number}", str(number)
+    return RUNS / f"{name}-{number}", str(number)

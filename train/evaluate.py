@@ -8,7 +8,6 @@ import os
 import shutil
 import sys
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +17,17 @@ from models.errors import EdgeWatchError
 from models.manifest import LIGHTINGS
 from train import page
 from train.measure import Network, keras_network
-from train.photos.data import DataSet, Photo, data_name, find_photos
+from train.photos.data import RUNS, DataSet, Photo, data_name, find_photos
 from train.photos.pictures import decode
 from train.quiet import import_tensorflow
 from train.report.numbers import DATA, PAGE, LeftOut, Report, Subject, build
 from train.report.page import files
-from train.report.summary import WORDS, counted
+from train.report.summary import WORDS, percent
+from train.words import counted
 
 
 def evaluate(bundle_path: Path, root: Path, exclude: Path | None, out: Path | None, as_json: bool) -> int:
-    """`train evaluate`: a bundle's report on the photos of DATA by day and in infrared-grey.
+    """`train evaluate`: a bundle's report on the photos of DATA as taken and in infrared-grey.
 
     Args:
         bundle_path: the bundle.
@@ -40,7 +40,7 @@ def evaluate(bundle_path: Path, root: Path, exclude: Path | None, out: Path | No
         EdgeWatchError: no bundle, no photos, photos of classes that the bundle does not have, or no place to write.
     """
     bundle = ModelBundle.open(bundle_path)
-    out = out or Path("runs") / f"{bundle_path.resolve().name}-on-{data_name(root)}"
+    out = out or RUNS / f"{bundle_path.resolve().name}-on-{data_name(root)}"
     page.require_replaceable(out, (PAGE, DATA))
     data = find_photos(root, exclude)
     photos = choose(bundle, data, root)
@@ -54,7 +54,7 @@ def evaluate(bundle_path: Path, root: Path, exclude: Path | None, out: Path | No
     if as_json:
         print(json.dumps({"bundle": str(bundle_path), "data": str(root), "report": str(out / DATA),
                           "left_out": report.subject.left_out.unreadable,
-                          "metrics": {key: asdict(found.metrics) for key, found in report.results.items()}}, indent=1))
+                          "metrics": {key: found.measured() for key, found in report.results.items()}}, indent=1))
     else:
         print(as_text(report))
     print(f"open {out / PAGE}", file=sys.stderr if as_json else sys.stdout)
@@ -90,9 +90,9 @@ def _report(
 ) -> tuple[Report, dict[str, str]]:
     pictures = decode(data.root, photos, bundle.manifest.input.size, working, lambda done: None)
     known = trained_on(bundle)
-    if known is None and not any(photo.split == "test" for photo in photos):
-        print(f"{bundle.title} does not say what it was trained on: if these photos were, the numbers are too good",
-              file=sys.stderr)
+    doubts = () if known is not None else (_unknown(bundle, root, any(photo.split == "test" for photo in photos)),)
+    for doubt in doubts:
+        print(doubt, file=sys.stderr)
     rows = np.array([row for row, photo in enumerate(pictures.photos) if photo.sha256 not in (known or ())], np.int64)
     if not len(rows):
         raise EdgeWatchError(f"{root}: expected photos that {bundle.title} was not trained on, found none; "
@@ -103,10 +103,17 @@ def _report(
     report = build(Subject(
         title=bundle.title, kind="float" if bundle.is_float else bundle.manifest.quantization.scheme,
         bundle=str(bundle.path), data=str(root), names=bundle.labels.names, temperature=bundle.manifest.temperature,
-        points=bundle.manifest.operating_points,
+        points=bundle.manifest.operating_points, doubts=doubts,
         left_out=LeftOut(pictures.broken, data.excluded, len(pictures.photos) - len(rows), data.notes),
     ), network, pictures.pixels, rows, truth, [photo.path for photo in tested])
     return report, files(report, pictures.pixels)
+
+
+def _unknown(bundle: ModelBundle, root: Path, given: bool) -> str:
+    """Why the numbers may be too good where nothing tells what a bundle was trained on."""
+    return f"{bundle.title} does not say what it was trained on: " + (
+        f"the test photos of {root} only count as unseen if this is the data that it was trained on, with the same "
+        f"split" if given else "if it was on these photos, the numbers are too good")
 
 
 def trained_on(bundle: ModelBundle) -> set[str] | None:
@@ -149,10 +156,11 @@ def as_text(report: Report) -> str:
     wide = max(len(name) for name in (*names, "class"))
     lines = [f"{subject.title} ({subject.kind}) on {subject.data}: {counted(day.n, 'photo')}, "
              f"{len(subject.left_out.unreadable)} could not be read", "",
-             "class".ljust(wide) + "     n   precision  recall by day   precision  recall in grey"]
+             "class".ljust(wide) + f"{'n':>6}" + "".join(f"{'precision':>12}{title:>17}" for title in
+                                                         ("recall as taken", "recall in grey"))]
     for name in names:
-        found = [report.results[key].metrics.per_class[name] for key in LIGHTINGS]
-        cells = [f"{each.precision:>12.1%}{each.recall:>15.1%}" for each in found]
+        found = [report.results[key].classes[name] for key in LIGHTINGS]
+        cells = [f"{percent(each.precision):>12}{percent(each.recall):>17}" for each in found]
         lines.append(f"{name.ljust(wide)}{found[0].n:>6}{''.join(cells)}")
     for key in LIGHTINGS:
         metrics = report.results[key].metrics

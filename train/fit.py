@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from models.evaluation import fit_temperature, softmax
 from models.preprocess import infrared
+from train import stop
 from train.backbones import build
 from train.head import fit_head, loss
 from train.measure import Network, keras_network, logits, same
@@ -60,12 +61,7 @@ def fit(
         KeyboardInterrupt: before the head is trained; later Ctrl-C ends the training with the best weights so far.
         EdgeWatchError: the weights do not fit, or nothing was learned.
     """
-    if recipe.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    keras.utils.set_random_seed(recipe.seed)
-    model, backbone = build(recipe.backbone, recipe.weights, recipe.size, examples.classes, recipe.dropout,
-                            recipe.decay)
-    backbone.trainable = False
+    model, backbone = _classifier(recipe, examples.classes)
     state = partial.state if partial else None
     views = hard_views(recipe, examples, working)
     network = keras_network(model)
@@ -73,9 +69,7 @@ def fit(
                     Curves(curves, anew=state is None) if curves else None)
     trained = Trained(model, keeper.history)
     if state:
-        keeper.history.extend(state.history)
-        keeper.first, keeper.tuned = state.arrays["first"], state.arrays["tuned"]
-        say(f"going on after epoch {len(keeper.history) - 1} of fine-tuning")
+        keeper.go_on(state.history, state.arrays["first"], state.arrays["tuned"])
     else:
         say("training the head")
         keeper.keep_head(model, fit_head(model, recipe, examples, working))
@@ -83,6 +77,7 @@ def fit(
         try:
             _fine_tune(model, backbone, recipe, examples, keeper, partial)
         except KeyboardInterrupt:
+            stop.clear()
             trained.interrupted = True
             say("interrupted: the best weights so far are kept")
         _mix(model, keeper)
@@ -90,6 +85,16 @@ def fit(
     model.set_weights(weights)
     say(f"kept: {trained.kept}")
     return trained
+
+
+def _classifier(recipe: Recipe, classes: int) -> tuple[keras.Model, keras.Model]:
+    """The classifier with its backbone frozen, and the backbone; from here on the seed decides."""
+    if recipe.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(recipe.seed)
+    model, backbone = build(recipe.backbone, recipe.weights, recipe.size, classes, recipe.dropout, recipe.decay)
+    backbone.trainable = False
+    return model, backbone
 
 
 def _mix(model: keras.Model, keeper: Keeper) -> None:

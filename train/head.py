@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.preprocess import infrared
+from train import stop
 from train.measure import View, keras_network, logits, same
 from train.photos.store import Store
 from train.pipeline import HEAD, Examples, class_weights, order
@@ -63,7 +64,8 @@ def fit_head(model: keras.Model, recipe: Recipe, examples: Examples, working: Pa
             tf.gather(weights, labels)
 
     data = tf.data.Dataset.range(recipe.head_epochs).flat_map(one_epoch).map(read).prefetch(2)
-    history = head.fit(data, epochs=recipe.head_epochs, steps_per_epoch=steps, verbose=0, shuffle=False).history
+    history = head.fit(data, epochs=recipe.head_epochs, steps_per_epoch=steps, verbose=0, shuffle=False,
+                       callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: stop.check())]).history
     features.close()
     return {key: float(history[key][-1]) for key in ("loss", "accuracy")}
 

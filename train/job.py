@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -11,31 +12,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bundle import CALIBRATION, CARD, GOLDEN, KERAS, SPLIT, ModelBundle, write_bundle
-from models.labels import Label, LabelMap, scientific_names
+from models.errors import EdgeWatchError
+from models.labels import LabelMap
 from models.manifest import LIGHTINGS, Provenance
-from train import package
+from train import package, stop
 from train.card import card
 from train.fit import Trained, fit
 from train.measure import Network, keras_network
 from train.partial import Partial
-from train.photos.data import SPLITS, DataSet, check_classes, licences
+from train.photos.data import SPLITS, DataSet, Photo, check_classes
+from train.photos.origin import licences
 from train.photos.pictures import Pictures, decode
-from train.photos.splits import divide, split_csv
+from train.photos.splits import divide, doubts, split_csv
 from train.pipeline import Examples
 from train.recipe import Recipe
 from train.report.numbers import PAGE, LeftOut, Report, Subject, build
 from train.report.page import files
 from train.report.summary import WORDS
+from train.words import counted, some
 
 Say = Callable[[str], None]
 Rows = NDArray[np.int64]
+VERBS = {"train": "train", "val": "validate", "test": "test"}
+"""What the photos of each side are there for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to train, and where the result goes."""
+    """What to train, and where the result goes.
+
+    `labels`: the classes of the photos. `about`: what DATA says of itself, for the card.
+    """
 
     data: DataSet
+    labels: LabelMap
+    about: str
     recipe: Recipe
     out: Path
     name: str
@@ -83,7 +94,7 @@ def train(job: Job, working: Path, say: Say) -> ModelBundle:
         pixels=material.pictures.pixels, truth=truth, train=sides["train"], val=sides["val"],
         blank=sides["train"][np.isin(truth[sides["train"]], material.labels.of_type("blank"))],
         classes=len(material.labels),
-    ), working, say, job.partial, job.out.parent / "logs" / job.out.name)
+    ), working, say, job.partial, job.partial.logs if job.partial else None)
     say("measuring")
     network = keras_network(trained.model)
     report = _measure(job, material, trained, network)
@@ -99,6 +110,7 @@ def _read(job: Job, working: Path, say: Say) -> Material:
     total = len(job.data.photos)
 
     def progress(done: int) -> None:
+        stop.check()
         if done % 500 == 0 or done == total:
             say(f"looked at {done} of {total} photos")
 
@@ -107,23 +119,43 @@ def _read(job: Job, working: Path, say: Say) -> Material:
         say(f"left out: {line}")
     if pictures.broken:
         say(_unreadable(pictures))
+    _require_classes(job, pictures.photos, "copy them again")
     photos, said = divide(pictures.photos, job.recipe.seed, job.split, job.data.root)
     for note in said:
         say(note)
     pictures = pictures.keep(photos)
     data = replace(job.data, photos=pictures.photos)
+    _require_classes(job, data.photos, "correct the list of --split")
     check_classes(data)
-    labels = LabelMap(Label.from_name(name, scientific_names(data.root)) for name in data.names)
+    sides = {str(split): np.flatnonzero([photo.split == split for photo in data.photos]) for split in SPLITS}
+    if missing := [verb for split, verb in VERBS.items() if not len(sides[split])]:
+        raise EdgeWatchError(f"{data.root}: expected photos to {' and '.join(missing)} on, found none: all photos of "
+                             f"each class belong together (copies, or frames of one sequence); add others")
     return Material(
-        data, pictures, labels, np.array([labels.names.index(photo.label) for photo in data.photos], np.int64),
-        {str(split): np.flatnonzero([photo.split == split for photo in data.photos]) for split in SPLITS},
+        data, pictures, job.labels,
+        np.array([job.labels.names.index(photo.label) for photo in data.photos], np.int64), sides,
         (*data.notes, *said),
     )
 
 
+def _require_classes(job: Job, photos: Sequence[Photo], advice: str) -> None:
+    """Refuse to train on fewer classes than DATA has: a class must not vanish because of what was left out."""
+    if lost := sorted(set(job.labels.names) - {photo.label for photo in photos}):
+        raise EdgeWatchError(f"{job.data.root}: expected photos of each class, found none left of {some(lost)} after "
+                             f"leaving out what cannot be used; {advice}, or leave the class out with --exclude")
+
+
 def _unreadable(pictures: Pictures) -> str:
     count = len(pictures.broken)
-    return f"{count} photo{'' if count == 1 else 's'} could not be read and {'was' if count == 1 else 'were'} left out"
+    return f"{counted(count, 'photo')} could not be read and {'was' if count == 1 else 'were'} left out"
+
+
+def _notes(material: Material, trained: Trained) -> tuple[str, ...]:
+    """What report and card say besides the numbers."""
+    if not trained.interrupted:
+        return material.notes
+    epochs = counted(len(trained.history) - 1, "epoch")
+    return (*material.notes, f"the training was interrupted after {epochs} of fine-tuning")
 
 
 def _measure(job: Job, material: Material, trained: Trained, network: Network) -> Report:
@@ -132,8 +164,9 @@ def _measure(job: Job, material: Material, trained: Trained, network: Network) -
     temperature, points = package.calibrated(network, pixels, val, material.truth[val], names)
     return build(Subject(
         title=f"{job.name} {job.version}", kind="float", bundle=str(job.out), data=str(job.data.root), names=names,
-        temperature=temperature, points=points, history=trained.history,
-        left_out=LeftOut(material.pictures.broken, job.data.excluded, notes=material.notes),
+        temperature=temperature, points=points, history=trained.history, kept=trained.kept,
+        doubts=doubts(material.notes),
+        left_out=LeftOut(material.pictures.broken, job.data.excluded, notes=_notes(material, trained)),
     ), network, pixels, test, material.truth[test], [material.data.photos[row].path for row in test])
 
 
@@ -143,10 +176,7 @@ def _write(
     data, recipe, pictures, labels = material.data, job.recipe, material.pictures, material.labels
     images, counts = package.calibration(pictures.pixels, material.truth, material.sides["train"], labels.names,
                                          recipe.calibration, recipe.seed)
-    notes = [*material.notes, *([_unreadable(pictures)] if pictures.broken else [])]
-    if trained.interrupted:
-        epochs = len(trained.history) - 1
-        notes.append(f"the training was interrupted after {epochs} epoch{'' if epochs == 1 else 's'} of fine-tuning")
+    notes = [*_notes(material, trained), *([_unreadable(pictures)] if pictures.broken else [])]
     provenance = Provenance(
         command=job.command, created=package.now(), versions=package.versions(), data=str(data.root),
         photos={split: len(rows) for split, rows in material.sides.items()}, backbone=recipe.backbone,
@@ -154,9 +184,7 @@ def _write(
         settings=asdict(recipe),
     )
     manifest = package.manifest(job.name, job.version, recipe.size, labels, report, counts, provenance)
-    about = data.root / "ABOUT.md"
-    text = card(manifest, labels, report, licences(data), notes,
-                about.read_text(encoding="utf-8") if about.is_file() else "")
+    text = card(manifest, labels, report, licences(data), notes, job.about)
     return write_bundle(job.out, manifest, labels, {
         **network,
         CALIBRATION: images,
@@ -174,4 +202,4 @@ def _summary(bundle: ModelBundle, started: float, say: Say) -> None:
     seconds = time.monotonic() - started
     took = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
     print(f"{bundle.path}: {bundle.title}, float; {took}. See {bundle.path / PAGE}. "
-          f"Next: convert --quantize int8 {bundle.path}")
+          f"Next: {shlex.join(['convert', '--quantize', 'int8', str(bundle.path)])}")

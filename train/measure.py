@@ -22,7 +22,7 @@ View = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 
 def same(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture as it is: the view by day."""
+    """The picture as it is."""
     return picture
 
 

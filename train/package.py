@@ -31,7 +31,7 @@ from models.manifest import (
 )
 from models.preprocess import infrared, is_infrared
 from train.measure import Network, Pixels, logits
-from train.report.numbers import VIEWS, Report
+from train.report.numbers import LIGHTING_VIEWS, Report, grey_as_taken
 
 GREY_SHARE = 0.3
 """Share of the calibration pictures that are infrared-grey: their activations reach elsewhere than colour's."""
@@ -42,7 +42,7 @@ def calibrated(
 ) -> tuple[float, dict[str, dict[str, OperatingPoint]]]:
     """Temperature and operating points from the validation photos.
 
-    The temperature is fitted on them by day and in grey together: the daemon applies one for both.
+    The temperature is fitted on all of them, as taken and in grey together: the daemon applies one for both.
 
     Args:
         network: the classifier.
@@ -51,8 +51,8 @@ def calibrated(
         truth: their class indexes.
         names: the classes' names, in order.
     """
-    return calibrate({str(lighting): logits(network, pixels, val, view) for lighting, view in VIEWS.items()}, truth,
-                     names)
+    by_lighting = {str(lighting): logits(network, pixels, val, view) for lighting, view in LIGHTING_VIEWS.items()}
+    return calibrate(by_lighting, truth, names, grey_as_taken(pixels, val))
 
 
 def calibration(

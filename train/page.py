@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,8 +24,9 @@ h1 { font-size: 1.7em; margin-bottom: 0 } h2 { font-size: 1.25em; margin: 2em 0 
 p.quiet, td.quiet, figcaption { color: #666; font-size: .9em }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92em; display: block;
   overflow-x: auto }
-th, td { padding: .2em .7em; text-align: left; border-bottom: 1px solid #eee; white-space: nowrap }
+th, td { padding: .2em .5em; text-align: left; border-bottom: 1px solid #eee; white-space: nowrap }
 th { color: #666; font-weight: 600; vertical-align: bottom } th.number, td.number { text-align: right }
+details { margin: .6em 0 } summary { cursor: pointer }
 img { max-width: 100%; height: auto } figure { margin: 1em 0 }
 .wall { display: flex; flex-wrap: wrap; gap: .6em } .wall figure { margin: 0; width: 132px }
 .wall img { display: block; width: 132px; height: 132px; object-fit: contain; background: #eee }
@@ -35,6 +37,8 @@ img { max-width: 100%; height: auto } figure { margin: 1em 0 }
 .bar { display: inline-block; height: .7em; margin-right: .5em; background: #7fa8a0 }
 .mark { background: #444; color: #fff; padding: 0 .3em; border-radius: .2em; font-weight: 600 }
 .bad { color: #c8553d; font-weight: 600 } .good { color: #2c7a4b; font-weight: 600 }
+@media (max-width: 700px) { .bar { display: none } th, td { padding: .2em .4em } h1 { overflow-wrap: anywhere }
+  td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 6.5em } }
 """
 
 
@@ -86,8 +90,19 @@ def picture(content: bytes, caption: str = "", alt: str = "", mark: str = "") ->
     kind = "png" if content[:4] == b"\x89PNG" else "jpeg" if content[:2] == b"\xff\xd8" else "svg+xml"
     data = base64.b64encode(content).decode()
     before = f'<span class="mark">{escape(mark)}</span> ' if mark else ""
-    below = f"<figcaption>{before}{escape(caption)}</figcaption>" if caption or mark else ""
+    below = f"<figcaption>{before}{breaking(caption)}</figcaption>" if caption or mark else ""
     return f'<figure><img src="data:image/{kind};base64,{data}" alt="{escape(alt or caption)}">{below}</figure>'
+
+
+def breaking(text: str) -> Html:
+    """Text in which long names break after `/`, `_` and `-`, rather than a letter before their end."""
+    return Html(re.sub("([/_-])(?=.)", r"\1<wbr>", escape(text)))
+
+
+def fold(summary: str, parts: Iterable[str]) -> str:
+    """HTML that shows only a line of text until it is opened."""
+    inner = "\n".join(parts)
+    return f"<details>\n<summary>{escape(summary)}</summary>\n{inner}\n</details>"
 
 
 def wall(figures: Iterable[str]) -> str:
@@ -111,7 +126,7 @@ def require_replaceable(out: Path, names: Sequence[str]) -> None:
     Raises:
         EdgeWatchError: the folder holds anything else (it would be lost), or cannot be written.
     """
-    if out.exists() and not (out.is_dir() and set(os.listdir(out)) == set(names)):
+    if out.exists() and not (out.is_dir() and set(os.listdir(out)) in (set(), set(names))):
         raise EdgeWatchError(f"{out}: expected no such folder, or one that holds only {' and '.join(names)}, found "
                              f"another; choose another --out")
     parent = next(folder for folder in out.absolute().parents if folder.exists())

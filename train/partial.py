@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import io
@@ -19,7 +20,9 @@ from numpy.typing import NDArray
 from models.errors import EdgeWatchError
 from train.recipe import Recipe
 
-CHECKPOINT, SUFFIX = "checkpoint", ".partial"
+CHECKPOINT, SUFFIX, LOGS = "checkpoint", ".partial", "logs"
+EVENTS = "events.out.tfevents.*"
+"""What TensorBoard's files are called."""
 DIGEST = hashlib.sha256().digest_size
 
 
@@ -34,7 +37,8 @@ class State:
 class Partial:
     """The folder `<out>.partial` of one training: its last checkpoint, and `work` for what is needed only meanwhile.
 
-    `state` is what an earlier run had reached, or None. Until `close` no other run can take the folder.
+    `state` is what an earlier run had reached, or None. `logs` is the folder for TensorBoard's files, which outlasts
+    the training if that leaves a bundle or a checkpoint. Until `close` no other run can take the folder.
     """
 
     def __init__(self, out: Path, recipe: Recipe, resume: bool = False, force: bool = False) -> None:
@@ -48,14 +52,17 @@ class Partial:
 
         Raises:
             EdgeWatchError: there is a checkpoint, and neither is wanted; it is damaged, or of another recipe; another
-                run has the folder; or it cannot be written.
+                run has the folder; or it cannot be written; or `logs` cannot.
         """
         self.path = out.with_name(out.name + SUFFIX)
         self.work = self.path / "work"
+        self.logs = out.parent / LOGS / out.name
+        self._out = out
         self.state: State | None = None
         self._file = self.path / CHECKPOINT
         self._about: dict[str, Any] = {"recipe": asdict(recipe)}
         self._stored: dict[str, Any] = {}
+        _require_logs(out, self.logs)
         self._lock: int | None = self._take()
         try:
             if self._file.exists() and not resume and not force:
@@ -123,6 +130,12 @@ class Partial:
         """Let go of the folder; all that is left of it is the checkpoint. Returns whether there is one."""
         kept = self._file.exists()
         shutil.rmtree(self.work if kept else self.path, ignore_errors=True)
+        if not kept and not self._out.exists():
+            for file in self.logs.glob(EVENTS):
+                file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # Something else may lie there.
+                self.logs.rmdir()
+                self.logs.parent.rmdir()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -162,6 +175,18 @@ class Partial:
             raise EdgeWatchError(f"{self.path}: expected the {what} that this training began with, found "
                                  f"{', '.join(other)}; go on with the same, or type --force without --resume to start "
                                  f"anew")
+
+
+def _require_logs(out: Path, logs: Path) -> None:
+    """Refuse at once what TensorFlow would only refuse after the head is trained."""
+    if out.name == LOGS:
+        raise EdgeWatchError(f"{out}: expected another name: beside the bundle {LOGS} is the folder of TensorBoard's "
+                             f"files; choose another --out")
+    for folder in (logs, logs.parent):
+        if os.path.lexists(folder) and not (folder.is_dir() and os.access(folder, os.W_OK)):
+            raise EdgeWatchError(f"{folder}: expected a folder for TensorBoard's files that can be written, found "
+                                 f"{'a read-only one' if folder.is_dir() else 'a file'}; move it or choose another "
+                                 f"--out")
 
 
 def _flat(recipe: Mapping[str, Any]) -> dict[str, Any]:

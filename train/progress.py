@@ -13,7 +13,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.errors import EdgeWatchError
+from train import stop
 from train.history import NOTHING, score, stalls
+from train.partial import EVENTS
 from train.recipe import Recipe
 
 Weights = list[NDArray[Any]]
@@ -36,7 +38,12 @@ class Bar:
         self._live = sys.stderr.isatty()
 
     def show(self, done: int, title: str) -> None:
-        """So many steps are done."""
+        """So many steps are done.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed.
+        """
+        stop.check()
         if self._live and time.monotonic() - self._drawn > self.EVERY:
             self._drawn, full = time.monotonic(), self.WIDTH * done // self._total
             print(f"\r{title} [{'#' * full}{'.' * (self.WIDTH - full)}] {self.left(done)}\033[K", end="",
@@ -57,10 +64,17 @@ class Curves:
     """The files that TensorBoard shows, also while the training runs, and beside those of other trainings."""
 
     def __init__(self, folder: Path, anew: bool) -> None:
-        """Write into a folder; if the training starts anew, what an earlier one of its name left there is removed."""
-        for old in folder.glob("events.out.tfevents.*") if anew else ():
+        """Write into a folder; if the training starts anew, what an earlier one of its name left there is removed.
+
+        Raises:
+            EdgeWatchError: it cannot be written.
+        """
+        for old in folder.glob(EVENTS) if anew else ():
             old.unlink()
-        self._writer = tf.summary.create_file_writer(str(folder))
+        try:
+            self._writer = tf.summary.create_file_writer(str(folder))
+        except tf.errors.OpError as error:
+            raise _unwritten(error) from error
 
     def add(self, epoch: int, found: dict[str, float]) -> None:
         """Write what was found in an epoch.
@@ -75,8 +89,12 @@ class Curves:
                 tf.summary.experimental.write_raw_pb(tf.compat.v1.Summary(value=values).SerializeToString(), epoch)
             self._writer.flush()
         except tf.errors.OpError as error:
-            raise EdgeWatchError(f"the files for TensorBoard cannot be written: {error.message.splitlines()[0][:160]}; "
-                                 f"make room or choose another --out") from error
+            raise _unwritten(error) from error
+
+
+def _unwritten(error: tf.errors.OpError) -> EdgeWatchError:
+    return EdgeWatchError(f"the files for TensorBoard cannot be written: {error.message.splitlines()[0][:160]}; make "
+                          f"room or choose another --out")
 
 
 class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
@@ -112,6 +130,12 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         if highest == NOTHING:
             raise EdgeWatchError("expected a validation loss that is a number, found none; try other --weights")
         return kept, weights
+
+    def go_on(self, history: list[dict[str, float]], first: Weights, tuned: Weights) -> None:
+        """Take over what an interrupted training had reached."""
+        self.history.extend(history)
+        self.first, self.tuned = first, tuned
+        self._say(f"going on after epoch {len(history) - 1} of fine-tuning")
 
     def keep_head(self, model: keras.Model, found: dict[str, float]) -> None:
         """Note the trained head's `loss` and `accuracy`, and check it."""

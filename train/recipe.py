@@ -5,11 +5,13 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from models.errors import UsageError
 from train.names import parse
+from train.texts import read_text
 
 Unfreeze = int | Literal["all"]
 Epochs = int | Literal["auto"]
@@ -111,7 +113,7 @@ class Recipe:
 
 DEFAULT = Recipe()
 NOTES = ("command", "result")
-"""What a recipe file states beside the settings: how to run it, and what it should give."""
+"""Texts that a recipe file may have beside the settings: how to run it, and what it should give."""
 
 
 SHARE = (0.0, 1.0)
@@ -120,26 +122,27 @@ LIMITS: dict[str, tuple[float, float]] = {
     "label_smoothing": (0, 0.9), "calibration": (1, 100_000), "strong": SHARE, "flip": SHARE, "rotation": (0, 180),
     "shift": SHARE, "shear": (0, 60), "stretch": (1, 4), "near": (1, 10), "far": (0.1, 1), "brightness": SHARE,
     "contrast": SHARE, "colour": SHARE, "infrared": SHARE, "low_light": SHARE, "noise": SHARE, "motion_blur": SHARE,
-    "occlusion": SHARE, "jpeg": SHARE, "coarse": SHARE,
+    "occlusion": SHARE, "jpeg": SHARE, "coarse": SHARE, "epochs": (0, 100_000), "head_rate": SHARE, "fine_rate": SHARE,
+    "decay": SHARE, "imbalance": (0, 4), "seed": (0, 2**32 - 1), "gamma": (0, 3),
 }
-"""The least and the most that a setting may be; the other numbers are at least 0."""
+"""The least and the most that a setting may be if it is a number; `unfreeze` is at least 0."""
 
 
 def read_recipe(path: Path) -> Recipe:
     """The recipe in a TOML file: the settings it names, over the defaults.
 
     Raises:
-        UsageError: no such file, no TOML, no `command` or `result`, or a setting that is unknown or of the wrong type.
+        UsageError: no such file, no TOML, or something in it that is unknown or of the wrong type.
     """
+    text = read_text(path, "a recipe (a TOML file)", "correct --recipe or take recipes/default.toml")
     try:
-        stated = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        stated = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: expected a recipe (a TOML file), found: {error}; "
                          f"correct it or take recipes/default.toml") from error
     for note in NOTES:
-        if not isinstance(stated.pop(note, None), str):
-            raise UsageError(f"{path}: expected a text `{note}` in the recipe, found none; say how to run it and what "
-                             f"it should give")
+        if not isinstance(found := stated.pop(note, ""), str):
+            raise UsageError(f"{path}: expected {note} to be a text, found {found!r}; correct it or leave it out")
     return apply(DEFAULT, stated, str(path))
 
 
@@ -173,6 +176,7 @@ def apply(recipe: Recipe, stated: Mapping[str, Any], source: str) -> Recipe:
     Raises:
         UsageError: an unknown setting, or a value of the wrong type or out of its limits.
     """
+    _require_known(stated, source)
     changes = dict(stated)
     if changes.get("augmentation") == "none":
         changes["augmentation"] = NO_AUGMENTATION
@@ -183,24 +187,41 @@ def apply(recipe: Recipe, stated: Mapping[str, Any], source: str) -> Recipe:
 
 def _checked(kind: type, stated: Mapping[str, Any], source: str, prefix: str = "") -> dict[str, Any]:
     hints = get_type_hints(kind)
-    known = [entry.name for entry in fields(kind)]
     found: dict[str, Any] = {}
     for key, value in stated.items():
-        if key not in known:
-            raise UsageError(f"{source}: expected one of {', '.join(known)}, found {prefix}{key}; correct the name")
         fitting = float(value) if hints[key] is float and type(value) is int else value
         if not _fits(fitting, hints[key]):
             raise UsageError(f"{source}: expected {prefix}{key} to be {_words(hints[key])}, found {value!r}; "
                              f"correct it")
-        low, high = LIMITS.get(key, SHARE)
-        if key in LIMITS and not low <= fitting <= high:
-            raise UsageError(f"{source}: expected {prefix}{key} from {low:g} to {high:g}, found {value}; correct it")
+        if key in LIMITS and not isinstance(fitting, str):
+            low, high = LIMITS[key]
+            if not low <= fitting <= high:
+                raise UsageError(f"{source}: expected {prefix}{key} from {low:.10g} to {high:.10g}, found {value}; "
+                                 f"correct it")
         if key == "size" and fitting % 32:
             raise UsageError(f"{source}: expected {key} to be a multiple of 32, found {value}; correct it")
         if key == "backbone":
             parse(str(fitting))
         found[key] = fitting
     return found
+
+
+def _require_known(stated: Mapping[str, Any], source: str) -> None:
+    """Refuse settings that there are not, all at once, each with the one that may be meant."""
+    inner = stated.get("augmentation")
+    keys = [*stated, *(f"augmentation.{key}" for key in inner)] if isinstance(inner, Mapping) else [*stated]
+    known = [entry.name for entry in fields(Recipe)] + [f"augmentation.{entry.name}" for entry in fields(Augmentation)]
+    last = {name.rpartition(".")[2]: name for name in known}
+    unknown: dict[str, str] = {}
+    for key in keys:
+        if key not in known:
+            meant = get_close_matches(key.rpartition(".")[2], last, 1)
+            unknown[key] = f"{key} (did you mean {last[meant[0]]}?)" if meant else key
+    if unknown:
+        guessed = all(key != said for key, said in unknown.items())
+        expected = "settings of a recipe" if guessed else f"one of {', '.join(known)}"
+        raise UsageError(f"{source}: expected {expected}, found {', '.join(unknown.values())}; correct the "
+                         f"name{'s' if len(unknown) > 1 else ''}")
 
 
 def _fits(value: Any, kind: Any) -> bool:
@@ -217,4 +238,4 @@ def _words(kind: Any) -> str:
     if get_args(kind):
         return " or ".join(_words(choice) for choice in get_args(kind))
     return {int: "a whole number of at least 0", float: "a number of at least 0", str: "a text",
-            bool: "true or false"}.get(kind, "a table")
+            bool: "true or false"}.get(kind, "a table of its settings, or none")

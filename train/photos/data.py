@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -12,6 +12,8 @@ from typing import Literal
 from models.errors import EdgeWatchError, UsageError
 from models.images import SUFFIXES
 from train.photos.table import Row, has_header, read_table, taken
+from train.texts import read_text
+from train.words import some
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -22,6 +24,8 @@ SIDES: dict[str, Split] = {
 """What split folders, and the cells of a column `split`, are called, in lower case."""
 OTHERS = frozenset({".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".dng", ".raw", ".nef", ".cr2", ".cr3", ".arw"})
 """Pictures that are not read: phones' and studio cameras' formats, and GIF, which shrinks colours to 256."""
+RUNS = Path("runs")
+"""Where results go unless --out says otherwise."""
 LEAST = 5
 """Photos of a class: three to train on, one to validate and one to test."""
 
@@ -69,9 +73,10 @@ def find_photos(data: Path, exclude: Path | None = None) -> DataSet:
     """List the photos of class folders, of train/val/test folders of class folders, or of a CSV file.
 
     Args:
-        data: DATA. In folders, files that are no pictures, and hidden ones, are ignored. A CSV file has the columns
-            `path`, relative to its folder, and `label`, and may have `split`, `location`, `sequence` and `timestamp`
-            (other names for them: `train.photos.table.COLUMNS`).
+        data: DATA. In folders, files that are no pictures, and hidden ones, are ignored, and so is a folder `runs`
+            without a picture: there the results lie of who trains in DATA itself. A CSV file has the columns `path`,
+            relative to its folder, and `label`, and may have `split`, `location`, `sequence` and `timestamp` (other
+            names for them: `train.photos.table.COLUMNS`).
         exclude: a list of photos to leave out; see `read_exclude`.
 
     Raises:
@@ -105,9 +110,10 @@ def _filed(root: Path) -> DataSet:
             notes.append(f"left out, beside train, val and test: {some(apart)}")
     photos: list[Photo] = []
     unread: Counter[str] = Counter()
+    parents = {folder.parent.resolve() for folder, _ in classes}
     for folder, split in classes:
-        if root.resolve().is_relative_to(folder.resolve()):
-            notes.append(f"left out: {folder.relative_to(root)} is a link back to {root}")
+        if any(parent.is_relative_to(folder.resolve()) for parent in parents):
+            notes.append(f"left out: {folder.relative_to(root)} is a link to a folder with all classes in it")
             continue
         photos += (Photo(path, folder.name, split) for path in _pictures(root, folder, unread))
     if not photos:
@@ -118,7 +124,7 @@ def _filed(root: Path) -> DataSet:
         notes.append(f"left out: {kinds}, which are not read; save them as JPEG or PNG")
     photos.sort(key=lambda photo: photo.path)
     full = {photo.label for photo in photos}
-    empty = {folder.name for folder, _ in classes if not folder.is_symlink()} - full
+    empty = {folder.name for folder, _ in classes if not folder.is_symlink() and folder != root / RUNS} - full
     return DataSet(root, tuple(photos), notes=tuple(notes), empty=tuple(sorted(empty)))
 
 
@@ -156,6 +162,9 @@ def _listed(table: Path) -> DataSet:
     if blank := [str(row.line) for row in rows if not row.label]:
         raise EdgeWatchError(f"{table}: expected a label in each line, found none in line {some(blank)}; fill it in "
                              f"(`empty` where there is no animal) or remove the line")
+    if not rows:
+        raise EdgeWatchError(f"{table}: expected a photo in each line below the header, found no such line; add the "
+                             f"photos or name another file")
     sides = _sides(table, rows, notes)
     photos: dict[str, Photo] = {}
     lines: dict[str, int] = {}
@@ -174,8 +183,7 @@ def _listed(table: Path) -> DataSet:
                                       timestamp=time.isoformat() if time else "")
     if not any(os.path.exists(root / path) for path in photos):
         raise EdgeWatchError(f"{table}: expected paths relative to {root}, found none of its {len(photos)} photos "
-                             f"there{f' (the first is {next(iter(photos))})' if photos else ''}; correct them or move "
-                             f"the file")
+                             f"there (the first is {next(iter(photos))}); correct them or move the file")
     if len(rows) > len(photos):
         notes.append(f"{table.name} lists {len(rows) - len(photos)} photos twice; each counts once")
     if untimed:
@@ -206,24 +214,13 @@ def _beside(root: Path, prefix: str, path: str) -> str:
     return path
 
 
-def some(items: Iterable[str], shown: int = 10) -> str:
-    """The first few of a list, and how many more there are."""
-    every = list(items)
-    more = f" and {len(every) - shown} more" if len(every) > shown else ""
-    return ", ".join(every[:shown]) + more
-
-
 def read_exclude(path: Path) -> tuple[str, ...]:
     """The photos, folders and classes that a list names: one a line, or a CSV file with a column `path`.
 
     Raises:
         UsageError: no such file, or it is no text.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: expected a text file with one photo's path a line, found {error}; "
-                         f"check --exclude") from error
+    text = read_text(path, "a text file with one photo's path a line", "check --exclude")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if lines and has_header(lines[0]):
         return tuple(row.path for row in read_table(path, ("path",), "--exclude"))
@@ -235,11 +232,13 @@ def _without(data: DataSet, exclude: Path) -> DataSet:
     listed = {entry.removeprefix("./").rstrip("/") for entry in read_exclude(exclude)}
     kept: list[Photo] = []
     taken_by: Counter[str] = Counter()
+    idle = set(listed)
     for photo in data.photos:
         steps = photo.path.split("/")
         above = ["/".join(steps[:depth]) for depth in range(len(steps), 0, -1)]
         names = [name for step in above for name in (step, prefix + step)] + [photo.label]
         entry = next((name for name in names if name in listed), None)
+        idle.difference_update(names)
         if entry is None:
             kept.append(photo)
         else:
@@ -248,7 +247,8 @@ def _without(data: DataSet, exclude: Path) -> DataSet:
     if listed and not gone:
         raise EdgeWatchError(f"{exclude}: expected paths relative to {data.root}, found none of its photos "
                              f"(the first is {min(listed)}); correct the list or leave --exclude out")
-    notes = [f"excluded: {gone} photos, by {len(taken_by)} of the {len(listed)} entries of {exclude}"]
+    notes = [f"excluded: {gone} photos, by {len(taken_by)} of the {len(listed)} entries of {exclude}"
+             + (f"; these name no photo: {some(sorted(idle), 3)}" if idle else "")]
     if many := [f"{count} of {entry}" for entry, count in sorted(taken_by.items()) if count > 1]:
         notes.append(f"excluded by folder or class: {some(many)}")
     left = {photo.label for photo in kept}
@@ -281,17 +281,3 @@ def check_classes(data: DataSet) -> None:
     if missing := sorted(set(counts) - trained):
         raise EdgeWatchError(f"{data.root}: expected photos of each class in train, found none of "
                              f"{some(missing)}; add some or remove the class from val and test")
-
-
-def licences(data: DataSet) -> dict[str, int]:
-    """How many of the photos carry each licence, as the table or `DATA/manifest.csv` states it; empty without one."""
-    table = data.table or data.root / "manifest.csv"
-    if not table.is_file():
-        return {}
-    prefix = data.root.resolve().name + "/"
-    try:
-        rows = read_table(table, ("path", "licence"))
-    except EdgeWatchError:  # Any file may be called so; one of another kind states no licences.
-        return {}
-    stated = {row.path.removeprefix(prefix): row.licence for row in rows if row.licence}
-    return dict(Counter(stated.get(photo.path, "not stated") for photo in data.photos).most_common())

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
 from models.labels import Label
-from train.photos.data import LEAST, some
+from train.photos.data import LEAST
 from train.recipe import DEFAULT
+from train.words import counted, some
 
 TINY = 80
 """Pixels of the shorter side below which a photo shows too little to learn from."""
 UNEVEN = 3.0
 """Times as many photos of the largest class as of the smallest, from which on it is worth a word."""
+REASONS = 3
+"""Why photos cannot be read: as many reasons are named."""
 NIGHT, DAY = 0.8, 0.2
 """Shares of infrared photos: a class above the one, among others below the other, can be told by its light alone."""
 
@@ -66,7 +69,7 @@ class Finding:
 
 
 def findings(
-    classes: Mapping[str, Class], empty: Sequence[str], broken: Sequence[str], tiny: int, alike: Sequence[Group],
+    classes: Mapping[str, Class], empty: Sequence[str], broken: Mapping[str, str], tiny: int, alike: Sequence[Group],
     leaks: Sequence[Group], split: bool,
 ) -> list[Finding]:
     """All findings, problems first.
@@ -74,7 +77,7 @@ def findings(
     Args:
         classes: by name.
         empty: class folders without photos.
-        broken: the paths of photos that cannot be read.
+        broken: by the paths of photos that cannot be read, why.
         tiny: how many are smaller than `TINY`.
         alike: groups of the same or nearly the same content.
         leaks: groups on more than one side of the split.
@@ -85,11 +88,10 @@ def findings(
 
 
 def _unusable(
-    classes: Mapping[str, Class], empty: Sequence[str], broken: Sequence[str], tiny: int
+    classes: Mapping[str, Class], empty: Sequence[str], broken: Mapping[str, str], tiny: int
 ) -> Iterator[Finding]:
     if broken:
-        yield Finding("broken", "problem", f"{_photos(len(broken))} cannot be read ({some(broken, 3)}).",
-                      "Copy again or delete; `train fit` leaves out what it cannot read.")
+        yield Finding("broken", "problem", f"{counted(len(broken), 'photo')} cannot be read.", _reasons(broken))
     if empty:
         yield Finding("empty", "problem", f"No photos in the class folders {some(empty)}.",
                       "`train fit` refuses an empty class: add photos, or remove the folder.")
@@ -101,8 +103,20 @@ def _unusable(
         yield Finding("few", "problem", f"Fewer than {LEAST} photos of {some(few)}.",
                       "`train fit` refuses such a class: add photos, or take the class out.")
     if tiny:
-        yield Finding("tiny", "problem", f"{_photos(tiny)} {_is(tiny)} smaller than {TINY} px.",
+        yield Finding("tiny", "problem", f"{counted(tiny, 'photo')} {_is(tiny)} smaller than {TINY} px.",
                       "They show too little to learn from: delete them, or name them in a list for --exclude.")
+
+
+def _reasons(broken: Mapping[str, str]) -> str:
+    """The commonest reasons, each with the first of its photos and with what to do, for it says that, too."""
+    paths: dict[str, list[str]] = defaultdict(list)
+    for path, reason in broken.items():
+        paths[reason].append(path)
+    commonest = sorted(paths, key=lambda reason: -len(paths[reason]))
+    said = [f"{some(paths[reason], 3)}: {reason}." for reason in commonest[:REASONS]]
+    more = sum(len(paths[reason]) for reason in commonest[REASONS:])
+    said += [f"{more} more: the reasons are in inspect.json."] if more else []
+    return " ".join([*said, "`train fit` leaves out what it cannot read."])
 
 
 def _blank(classes: Mapping[str, Class]) -> Iterator[Finding]:
@@ -116,8 +130,8 @@ def _duplicates(alike: Sequence[Group], split: bool) -> Iterator[Finding]:
     rest = [group for group in alike if len(group.classes) == 1 and len(group.splits) < 2]
     if rest:
         more = sum(len(group.photos) for group in rest) - len(rest)
-        yield Finding("duplicates", "hint", f"{_photos(more)} {_is(more)} the same, or nearly, as another one of the "
-                      f"class{' and split' if split else ''}.",
+        yield Finding("duplicates", "hint", f"{counted(more, 'photo')} {_is(more)} the same, or nearly, as another one "
+                      f"of the class{' and split' if split else ''}.",
                       "They teach little, and count as if they were more: `distinct` counts them once. "
                       "`train fit` keeps them on one side of its split.")
 
@@ -125,7 +139,7 @@ def _duplicates(alike: Sequence[Group], split: bool) -> Iterator[Finding]:
 def _conflicts(alike: Sequence[Group]) -> Iterator[Finding]:
     groups = [group for group in alike if len(group.classes) > 1]
     pairs = Counter((pair, group.kind) for group in groups for pair in combinations(group.classes, 2))
-    shared = [f"{one} and {other} {'share' if kind == 'same' else 'seem to share'} {_photos(count)}"
+    shared = [f"{one} and {other} {'share' if kind == 'same' else 'seem to share'} {counted(count, 'photo')}"
               for ((one, other), kind), count in sorted(pairs.items(), key=lambda pair: -pair[1])]
     if shared:
         sure = any(group.kind == "same" for group in groups)
@@ -138,7 +152,7 @@ def _leaks(groups: Sequence[Group]) -> Iterator[Finding]:
     if not groups:
         return
     kinds = Counter("picture" if group.kind in ("same", "near") else group.kind for group in groups)
-    named = [f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in kinds.items()]
+    named = [counted(count, kind) for kind, count in kinds.items()]
     yield Finding("leaks", "problem", f"On more than one side of the split: {', '.join(named)}.",
                   "Results on the test photos will be too good: keep each on one side, or leave the split to "
                   "`train fit` (class folders without train, val and test; a CSV without the column `split`).")
@@ -169,10 +183,6 @@ def _light(classes: Mapping[str, Class]) -> Iterator[Finding]:
             yield Finding("light", "hint", f"Nearly all photos of {label} are infrared-grey, but few of the others.",
                           "The model may learn the light instead of what is in the picture: add photos of "
                           f"{label} by day, and of others by night.")
-
-
-def _photos(count: int) -> str:
-    return "1 photo" if count == 1 else f"{count} photos"
 
 
 def _is(count: int) -> str:

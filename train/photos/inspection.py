@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from models.images import read_image
 from train import page
-from train.photos.data import SPLITS, find_photos
+from train.photos.data import LEAST, RUNS, SPLITS, data_name, find_photos
 from train.photos.findings import TINY, Group
 from train.photos.looks import Inspection, Look, Spread, examine, look
 from train.recipe import DEFAULT
@@ -32,7 +32,9 @@ SHEETS = 480
 GROUPS = 16
 """Groups of a kind that are shown; all stand in the JSON."""
 MEMBERS = 4
-"""Photos of a group that are shown."""
+"""Photos of a group that are shown; of each of its classes at least one."""
+FOLDED = 10
+"""With more classes than this that have too few photos, they are folded away."""
 LINES = 50
 """Broken photos that are listed."""
 SIDE, QUALITY = 132, 70
@@ -52,7 +54,7 @@ def inspect(root: Path, exclude: Path | None, out: Path | None, as_json: bool) -
         EdgeWatchError: there are no photos, or the folder cannot be written or holds something else.
     """
     data = find_photos(root, exclude)
-    out = out or Path("runs") / f"inspect-{root.resolve().stem if root.is_file() else root.resolve().name}"
+    out = out or RUNS / f"inspect-{data_name(root)}"
     page.require_replaceable(out, (PAGE, JSON))
     looks = list(look(data.root, data.photos, lambda line: print(line, file=sys.stderr, flush=True)))
     found = examine(data, looks, str(root))
@@ -112,10 +114,14 @@ def as_html(found: Inspection, root: Path, looks: Sequence[Look], seed: int = 1)
     parts += [page.heading("Contact sheets"), page.paragraph(
         "Photos drawn evenly from each class. Is one in the wrong class? Has a class anything else in common, such as "
         "its place or its light, that a model could take for the animal?", "quiet")]
-    for label, paths in sheets.items():
-        title = page.heading(f"{label}: {len(paths)} of {found.classes[label].photos}", 3)
-        parts += [f'<div id="class-{quote(label)}">{title}</div>',
-                  page.wall(_figure(album[path], small, PurePosixPath(path).name) for path in paths)]
+    walls = {label: f'<div id="class-{quote(label)}">'
+                    + page.heading(f"{label}: {len(paths)} of {found.classes[label].photos}", 3) + "</div>\n"
+                    + page.wall(_figure(album[path], small, PurePosixPath(path).name) for path in paths)
+             for label, paths in sheets.items()}
+    folded = _folded(found)
+    parts += [part for label, part in walls.items() if label not in folded]
+    if folded:
+        parts.append(page.fold(_few(folded), (walls[label] for label in folded if label in walls)))
     return page.page(f"Photos in {found.data}", (part for part in parts if part))
 
 
@@ -135,12 +141,14 @@ def contact_sheets(looks: Iterable[Look], seed: int) -> dict[str, list[str]]:
 
 
 def _members(group: Group, album: Mapping[str, Look]) -> list[str]:
-    """The photos of a group that are shown: one from each class and split first."""
+    """The photos of a group that are shown: one of each class, then one from each split, then others."""
     first: dict[tuple[str, str | None], str] = {}
     for path in group.photos:
+        first.setdefault((album[path].photo.label, None), path)
+    for path in group.photos:
         first.setdefault((album[path].photo.label, album[path].photo.split), path)
-    rest = [path for path in group.photos if path not in first.values()]
-    return [*first.values(), *rest][:MEMBERS]
+    every = dict.fromkeys([*first.values(), *group.photos])
+    return list(every)[:max(MEMBERS, len(group.classes))]
 
 
 def _thumbnails(root: Path, paths: Sequence[str]) -> dict[str, bytes]:
@@ -184,18 +192,36 @@ def _counts(found: Inspection) -> Iterator[str]:
     def cells(label: str) -> list[object]:
         row = found.classes[label]
         grey = row.infrared / max(1, row.photos - row.broken)
-        return [page.Html(f'<a href="#class-{quote(label)}">{escape(label)}</a>'),
+        return [page.Html(f'<a href="#class-{quote(label)}">{page.breaking(label)}</a>'),
                 page.Html(f"{page.bar(row.photos / most)}{row.photos}"),
                 *(row.splits.get(split, 0) for split in splits), row.distinct, *(getattr(row, name) for name in places),
                 page.Html(f"{page.bar(grey, 60)}{grey:.0%}") if grey else "0%", f"{row.short_side} px", row.broken]
 
     yield page.heading("Classes")
-    yield page.table(["class", "photos", *splits, "distinct", *places, "infrared-grey", "shorter side", "broken"],
-                (cells(label) for label in found.classes), words=2)
+    header = ["class", "photos", *splits, "distinct", *places, "infrared-<br>grey", "shorter<br>side", "broken"]
+    folded = _folded(found)
+
+    def rows_of(labels: Iterable[str]) -> str:
+        return page.table([page.Html(title) for title in header], map(cells, labels), words=2)
+
+    if len(folded) < len(found.classes):
+        yield rows_of(label for label in found.classes if label not in folded)
+    if folded:
+        yield page.fold(_few(folded), [rows_of(folded)])
     yield page.paragraph(
         f"{found.imbalance.most} has {found.imbalance.ratio:.1f} times as many photos as {found.imbalance.fewest}. "
         f"Of all photos that can be read {found.infrared_share:.1%} are infrared-grey. Distinct: photos that are the "
         f"same, or nearly, count once. Shorter side: the median.", "quiet")
+
+
+def _folded(found: Inspection) -> list[str]:
+    """The classes that are folded away: those that `train fit` would refuse, where they are many."""
+    few = [label for label, row in found.classes.items() if row.photos < LEAST]
+    return few if len(few) > FOLDED else []
+
+
+def _few(labels: Sequence[str]) -> str:
+    return f"{len(labels)} classes with fewer than {LEAST} photos, too few to train on"
 
 
 def _sizes(found: Inspection) -> Iterator[str]:
@@ -244,15 +270,18 @@ def _groups(
     if not groups:
         return
     yield _section(kind, f"{title}: {len(groups)}")
-    yield _more(len(groups), GROUPS)
+    first = f"The first {GROUPS} of {len(groups)}; all" if len(groups) > GROUPS else "All"
+    yield page.paragraph(f"{first}, with all their photos, are in {JSON}, under {kind}.", "quiet")
     boxes = []
     for group, paths in zip(groups, members, strict=False):
+        several = len(group.classes) > 1
         what = {"same": "the same file", "near": "nearly the same"}.get(group.kind, f"{group.kind} {group.name}")
         sides = [" and ".join(some) for some in (group.classes, group.splits) if some]
         more = len(group.photos) - len(paths)
         label = f"{what}: {len(group.photos)} photos; {'; '.join(sides)}" + (f" ({more} not shown)" if more else "")
         boxes.append(f'<div class="group">{page.paragraph(label)}'
-                     + page.wall(_figure(album[path], small, path) for path in paths) + "</div>")
+                     + page.wall(_figure(album[path], small, f"{album[path].photo.label}: {path}" if several else path)
+                                 for path in paths) + "</div>")
     yield f'<div class="groups">{"".join(boxes)}</div>'
 
 

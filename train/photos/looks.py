@@ -160,8 +160,9 @@ def examine(data: DataSet, looks: Iterable[Look], name: str = "") -> Inspection:
         broken=[Broken(one.photo.path, one.broken) for one in every if one.broken],
         duplicates=alike, conflicts=[group for group in alike if len(group.classes) > 1], leaks=leaks,
     )
-    return replace(found, findings=findings(classes, data.empty, [one.path for one in found.broken], len(found.tiny),
-                                            alike, leaks, any(photo.split for photo in photos)))
+    broken = {one.path: one.reason for one in found.broken}
+    return replace(found, findings=findings(classes, data.empty, broken, len(found.tiny), alike, leaks,
+                                            any(photo.split for photo in photos)))
 
 
 def _alike(photos: Sequence[Photo]) -> list[Group]:

@@ -13,9 +13,10 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from models.errors import EdgeWatchError
-from train.photos.data import SIDES, Photo, Split, some
+from train.photos.data import SIDES, Photo, Split
 from train.photos.duplicates import grouped, near_duplicates
 from train.photos.table import Row, read_table
+from train.words import some
 
 SHARE = 0.15
 """Of each class, the share of validation photos and of test photos where the data does not say."""
@@ -23,6 +24,8 @@ BURST = 60.0
 """Seconds between two frames of one place up to which they are of one burst."""
 
 HELD: tuple[Split, ...] = ("val", "test")
+KNOWN_PLACES = "so test photos show places that the model was trained at"
+TOO_GOOD = "so the figures are too good"
 Groups = list[list[int]]
 Pair = tuple[int, int]
 
@@ -52,6 +55,23 @@ def divide(
     notes: list[str] = []
     together = [*_groups(len(photos), _same(photos))]
     sides, fresh = _listed(photos, listed, root, notes) if listed else ([photo.split for photo in photos], set())
+    out = _join(sides, together, fresh)
+    if fresh:
+        notes.append(f"not in {listed}: {len(fresh - out)} photos, which keep their side or are trained on, and "
+                     f"{len(out)} that are left out, as they resemble a val or test photo")
+    wanted = [side for side in HELD if side not in sides]
+    drawn = _draw(photos, sides, together, wanted, seed, notes) if wanted else {}
+    if any(sides):
+        counts = Counter(drawn.values())
+        notes += [f"no photo is marked {side}: {counts[side]} of the training photos are drawn for it" for side in wanted]
+    final: list[Split] = [drawn.get(row, side or "train") for row, side in enumerate(sides)]
+    notes += _leaks(final, together, out)
+    return tuple(replace(photo, split=None if row in out else final[row]) for row, photo in enumerate(photos)), \
+        tuple(notes)
+
+
+def _join(sides: list[Split | None], together: Groups, fresh: set[int]) -> set[int]:
+    """Put photos without a side to the val or test photos that they belong together with: the fresh ones of them."""
     out: set[int] = set()
     for group in together:
         held = [side for side in HELD if any(sides[row] == side for row in group)]
@@ -59,15 +79,7 @@ def divide(
             out.update(fresh.intersection(row for row in group if sides[row] is None))
             for row in group:
                 sides[row] = sides[row] or held[-1]
-    if fresh:
-        notes.append(f"not in {listed}: {len(fresh - out)} photos, which keep their side or are trained on, and "
-                     f"{len(out)} that are left out, as they resemble a val or test photo")
-    wanted = [side for side in HELD if side not in sides]
-    drawn = _draw(photos, sides, together, wanted, seed, notes) if wanted else {}
-    final: list[Split] = [drawn.get(row, side or "train") for row, side in enumerate(sides)]
-    notes += _leaks(final, together, out)
-    return tuple(replace(photo, split=None if row in out else final[row]) for row, photo in enumerate(photos)), \
-        tuple(notes)
+    return out
 
 
 def _groups(count: int, pairs: Iterable[Pair]) -> Iterator[list[int]]:
@@ -167,7 +179,7 @@ def _draw(
                      f"whole")
     if unbound:
         notes.append(f"too few or too uneven locations for a side each: photos of {some(sorted(unbound))} are divided "
-                     f"by sequence, so test photos show places that the model was trained at")
+                     f"by sequence, {KNOWN_PLACES}")
     if many := [group for group in pool if len(group) > 1]:
         notes.append(f"on one side together: {len(many)} groups of copies, near-duplicates or frames of one sequence, "
                      f"{sum(map(len, many))} photos, the largest {max(map(len, many))}")
@@ -181,44 +193,57 @@ def _stratified(photos: Sequence[Photo], groups: Groups, wanted: list[Split], se
 
     As iterative stratification does (Sechidis et al. 2011), with groups in place of photos.
     """
-    counts = [Counter(photos[row].label for row in group) for group in groups]
-    left: Counter[str] = sum(counts, Counter())
-    need = {label: max(1, round(SHARE * total)) for label, total in left.items()}
-    got: dict[Split, Counter[str]] = {side: Counter() for side in wanted}
-    chosen: dict[int, Split] = {}
-
-    def cost(side: Split, group: int) -> float:
-        """How much further from what is needed, over all classes; infinite if nothing would be left to train on."""
-        if any(left[label] <= count for label, count in counts[group].items()):
-            return float("inf")
-        return sum((abs(got[side][label] + count - need[label]) - abs(got[side][label] - need[label])) / need[label]
-                   for label, count in counts[group].items())
-
-    def take(side: Split, group: int) -> None:
-        chosen[group] = side
-        got[side].update(counts[group])
-        left.subtract(counts[group])
-
+    sides = _Sides([Counter(photos[row].label for row in group) for group in groups], wanted)
     members: dict[str, list[int]] = defaultdict(list)
     for group in sorted(range(len(groups)), key=lambda group: min(photos[r].sha256 or photos[r].path
                                                                   for r in groups[group])):
-        for label in counts[group]:
+        for label in sides.counts[group]:
             members[label].append(group)
     for label in sorted(members, key=lambda label: (len(members[label]), label)):
         order = members[label]
         random.Random(f"{seed} {label}").shuffle(order)
         for side in wanted:
-            for exact in (True, False):  # First what fits; then what overshoots, but less than it lacked before.
-                for group in order:
-                    if got[side][label] >= need[label]:
-                        break
-                    fits = all(got[side][name] + count <= need[name] for name, count in counts[group].items())
-                    if group not in chosen and (fits or not exact) and cost(side, group) < 0:
-                        take(side, group)
-            rest = [group for group in order if group not in chosen and cost(side, group) < float("inf")]
-            if rest and not got[side][label]:
-                take(side, min(rest, key=lambda group: cost(side, group)))
-    return {row: side for group, side in chosen.items() for row in groups[group]}
+            sides.fill(side, label, order)
+    return {row: side for group, side in sides.chosen.items() for row in groups[group]}
+
+
+class _Sides:
+    """Which side each group is given, and how many photos of each class a side has and needs."""
+
+    def __init__(self, counts: list[Counter[str]], wanted: list[Split]) -> None:
+        """`counts` are the photos of each class in each group."""
+        self.counts = counts
+        self.chosen: dict[int, Split] = {}
+        self._left: Counter[str] = sum(counts, Counter())
+        self._need = {label: max(1, round(SHARE * total)) for label, total in self._left.items()}
+        self._got: dict[Split, Counter[str]] = {side: Counter() for side in wanted}
+
+    def fill(self, side: Split, label: str, order: Sequence[int]) -> None:
+        """Give a side what it needs of a class, from groups in this order; at least one, where one can be spared."""
+        got, need = self._got[side], self._need
+        for exact in (True, False):  # First what fits; then what overshoots, but less than it lacked before.
+            for group in order:
+                if got[label] >= need[label]:
+                    break
+                fits = all(got[name] + count <= need[name] for name, count in self.counts[group].items())
+                if group not in self.chosen and (fits or not exact) and self._cost(side, group) < 0:
+                    self._take(side, group)
+        rest = [group for group in order if group not in self.chosen and self._cost(side, group) < float("inf")]
+        if rest and not got[label]:
+            self._take(side, min(rest, key=lambda group: self._cost(side, group)))
+
+    def _cost(self, side: Split, group: int) -> float:
+        """How much further from what is needed, over all classes; infinite if nothing would be left to train on."""
+        got, need = self._got[side], self._need
+        if any(self._left[label] <= count for label, count in self.counts[group].items()):
+            return float("inf")
+        return sum((abs(got[label] + count - need[label]) - abs(got[label] - need[label])) / need[label]
+                   for label, count in self.counts[group].items())
+
+    def _take(self, side: Split, group: int) -> None:
+        self.chosen[group] = side
+        self._got[side].update(self.counts[group])
+        self._left.subtract(self.counts[group])
 
 
 def _leaks(sides: Sequence[Split], together: Groups, out: set[int]) -> Iterator[str]:
@@ -229,7 +254,12 @@ def _leaks(sides: Sequence[Split], together: Groups, out: set[int]) -> Iterator[
         leaked += here["val"] + here["test"] if here["train"] else 0
     if leaked:
         yield (f"{leaked} val or test photos are in train, too, as a copy, a near-duplicate or a frame of the same "
-               f"sequence, so the figures are too good: `train inspect` shows them")
+               f"sequence, {TOO_GOOD}: `train inspect` shows them")
+
+
+def doubts(notes: Iterable[str]) -> tuple[str, ...]:
+    """Of what `divide` has to say, what makes results on the test photos look better than they are."""
+    return tuple(note for note in notes if KNOWN_PLACES in note or TOO_GOOD in note)
 
 
 def split_csv(photos: Iterable[Photo]) -> str:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from models.errors import EdgeWatchError, UsageError
+from models.errors import EdgeWatchError
+from train.texts import read_text
 
 COLUMNS = {
     "path": ("path", "filepath", "filename", "file"),
@@ -51,11 +52,7 @@ def read_table(path: Path, needed: Sequence[str], option: str = "DATA") -> list[
         UsageError: no such file, or no text.
         EdgeWatchError: a column is missing, or a row cannot be read or names no photo.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: expected a CSV file in UTF-8, found {error}; save it as CSV UTF-8, or correct "
-                         f"{option}") from error
+    text = read_text(path, "a CSV file in UTF-8", f"save it as CSV UTF-8, or correct {option}")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
     rows: list[Row] = []
     try:

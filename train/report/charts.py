@@ -24,7 +24,7 @@ except ImportError as error:
     raise MissingRuntimeError(f"expected matplotlib for the report, found none ({error}); "
                               f"type, in the checkout: pip install '.[report]'") from error
 
-INK, QUIET, DAY, NIGHT = "#222222", "#999999", "#1f6f8b", "#c8553d"
+INK, QUIET, LINES, DAY, NIGHT = "#222222", "#999999", "#e4e4e4", "#1f6f8b", "#c8553d"
 WIDTH = 10.5
 """Inches; a page is about as wide."""
 STYLE: dict[Any, Any] = {
@@ -38,6 +38,8 @@ STYLE: dict[Any, Any] = {
 }
 MOST_CLASSES = 40
 """More rows than this are no longer readable."""
+LABELLED_TWICE = 12
+"""With more classes than this, a confusion matrix has labels at the top, too."""
 COLUMNS = 5
 
 
@@ -49,6 +51,9 @@ def confusion_chart(counts: NDArray[np.int64], totals: NDArray[np.int64], names:
         figure = Figure((side, side), layout="constrained")
         axes = figure.subplots()
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        axes.set_xticks(np.arange(1, len(names)) - 0.5, minor=True)
+        axes.set_yticks(np.arange(1, len(names)) - 0.5, minor=True)
+        axes.grid(which="minor", color=LINES, linewidth=0.6)
         for row, column in zip(*np.nonzero(counts), strict=True):
             wrong, dark = row != column, shares[row, column] > 0.55
             axes.text(column, row, str(counts[row, column]), ha="center", va="center",
@@ -59,13 +64,15 @@ def confusion_chart(counts: NDArray[np.int64], totals: NDArray[np.int64], names:
         axes.set_yticks(range(len(names)), short)
         axes.set_xlabel("the model says")
         axes.set_ylabel("the photo shows")
-        axes.tick_params(length=0)
+        axes.tick_params(which="both", length=0)
+        if len(names) > LABELLED_TWICE:
+            axes.tick_params(labeltop=True)
         axes.spines[:].set_visible(False)
         return _svg(figure)
 
 
 def precision_recall_charts(report: Report, names: Sequence[str]) -> bytes:
-    """Precision over recall of some classes, a small chart each, by day and in grey; operating points as dots."""
+    """Precision over recall of some classes, a small chart each, as taken and in grey; operating points as dots."""
     columns = min(COLUMNS, len(names))
     rows = -(-len(names) // columns)
     total = report.results["day"].metrics.n
@@ -73,16 +80,20 @@ def precision_recall_charts(report: Report, names: Sequence[str]) -> bytes:
         figure = Figure((max(4.5, WIDTH * columns / COLUMNS), 1.95 * rows + 0.6), layout="constrained")
         grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
         for axes, name in zip(grid, names, strict=False):
-            for lighting, colour, width, label in (("day", DAY, 3.0, "by day"),
+            for lighting, colour, width, label in (("day", DAY, 3.0, "as taken"),
                                                    ("night", NIGHT, 1.2, "in infrared-grey")):
                 found, point = report.results[lighting].classes[name], report.points[name][lighting]
                 # It ends where everything passes: of all photos, those of the class.
-                recall = (0.0, *found.curve.recall, 1.0)
-                precision = (found.curve.precision[0], *found.curve.precision, found.n / total)
-                axes.plot(recall, precision, color=colour, linewidth=width, alpha=0.8, label=label, clip_on=False)
+                steps = [(0.0, found.curve.precision[0]), *zip(found.curve.recall, found.curve.precision, strict=True),
+                         (1.0, found.n / total)]
                 if point.test_precision is not None and point.test_recall is not None:
+                    if lighting == "night" or not report.grey_as_taken:  # Else the point is that of other photos.
+                        steps.append((point.test_recall, point.test_precision))
                     axes.plot(point.test_recall, point.test_precision, "o", color=colour, markersize=5, clip_on=False,
                               markerfacecolor=colour if point.reached else "white", zorder=3)
+                steps.sort(key=lambda step: (step[0], -step[1]))
+                axes.plot(*zip(*steps, strict=True), color=colour, linewidth=width, alpha=0.8, label=label,
+                          clip_on=False, drawstyle="steps-pre")
             axes.axhline(0.95, color=QUIET, linewidth=0.6, linestyle=":")
             axes.set(title=_short(name, 20), xlim=(0, 1.0), ylim=(0, 1.03), xticks=(0, 0.5, 1), yticks=(0, 0.5, 0.95))
             axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -118,24 +129,25 @@ def reliability_chart(by_lighting: Mapping[str, tuple[Reliability, Reliability]]
 
 
 def learning_chart(history: Sequence[Mapping[str, float]]) -> bytes:
-    """Loss and accuracy over the epochs; the epoch with most validation photos right is marked."""
+    """Loss and accuracy over the epochs; the epoch with the least validation loss is marked."""
     with mpl.rc_context(STYLE):
         figure = Figure((WIDTH, 3.6), layout="constrained")
-        for axes, key, title in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("Loss", "Accuracy"), strict=True):
+        left, right = figure.subplots(1, 2)
+        for axes, key, title, unit in ((left, "loss", "Loss", 1), (right, "accuracy", "Accuracy", 100)):
             # The head alone was trained on photos as they are: its first entry does not compare with the later ones.
             for name, first, colour, label in ((key, 1, QUIET, "training (augmented photos)"),
                                                (f"val_{key}", 0, DAY, "validation")):
-                values = [entry[name] for entry in history]
+                values = [entry[name] * unit for entry in history]
                 axes.plot(range(first, len(values)), values[first:], color=colour, marker="o", markersize=4,
                           label=label)
             best = max(range(len(history)), key=lambda epoch: score(history[epoch]))
-            axes.plot(best, history[best][f"val_{key}"], "o", color=NIGHT, markersize=7, label="best", zorder=3,
+            axes.plot(best, history[best][f"val_{key}"] * unit, "o", color=NIGHT, markersize=7, label="best", zorder=3,
                       linestyle="none")
             axes.set(title=title, xlabel="epoch (0: a new head on the frozen backbone)")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            if key == "accuracy":
-                axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-                axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, -0.16), ncols=3)
+        right.yaxis.set_major_locator(MaxNLocator(7, integer=True, steps=[1, 2, 5, 10]))
+        right.yaxis.set_major_formatter(PercentFormatter(100, decimals=0))
+        figure.legend(*left.get_legend_handles_labels(), frameon=False, ncols=3, loc="outside upper left")
         return _svg(figure)
 
 

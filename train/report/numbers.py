@@ -31,7 +31,7 @@ from train.measure import GEOMETRY, Array, Network, Pixels, View, evenly, logits
 
 SCHEMA_VERSION = 1
 PAGE, DATA = "report.html", "report.json"
-VIEWS: dict[Lighting, View] = {"day": same, "night": infrared}
+LIGHTING_VIEWS: dict[Lighting, View] = {"day": same, "night": infrared}
 GEOMETRY_PHOTOS = 400
 """Enough to tell a loss of two points from chance, and ten views of them take no longer than the rest."""
 MISTAKES = 24
@@ -41,7 +41,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Photos that were not measured on: unreadable ones (a line each), and counts of others, with notes in words."""
+    """Photos that were not measured on: unreadable ones (a line each), counts of others; `notes`: what else to say."""
 
     unreadable: tuple[str, ...] = ()
     excluded: int = 0
@@ -54,7 +54,8 @@ class Subject:
     """The model that a report is about.
 
     `points` are its operating points by class and lighting, chosen on validation photos. `history` has an entry
-    {loss, accuracy, val_loss, val_accuracy} for each epoch where it was just trained, the first for the head.
+    {loss, accuracy, val_loss, val_accuracy} for each epoch where it was just trained, the first for the head, and
+    `kept` says in words which weights it has of those. `doubts`: why its numbers may be too good, a line each.
     """
 
     title: str
@@ -66,13 +67,15 @@ class Subject:
     points: Mapping[str, Mapping[str, OperatingPoint]]
     left_out: LeftOut = LeftOut()
     history: Sequence[Mapping[str, float]] = ()
+    kept: str = ""
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ClassResult:
     """One class: of its `n` photos so many `right` and `wrong`; `false_alarms` are photos of others that got its name.
 
-    `precision` is None where no photo got its name, `recall` and `average_precision` where it has no photos.
+    `precision` is None where no photo got its name, the other shares where it has no photos.
     """
 
     n: int
@@ -81,7 +84,7 @@ class ClassResult:
     false_alarms: int
     precision: float | None
     recall: float | None
-    f1: float
+    f1: float | None
     average_precision: float | None
     curve: Curve
 
@@ -106,17 +109,25 @@ class Result:
     before_temperature: Reliability
     after_temperature: Reliability
 
+    def measured(self) -> dict[str, Any]:
+        """`metrics` as plain values, with None for what was not measured, where a manifest has 0."""
+        return asdict(self.metrics) | {"per_class": {
+            name: {"precision": found.precision, "recall": found.recall, "f1": found.f1, "n": found.n}
+            for name, found in self.classes.items()}}
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
     """An operating point: what its threshold gave on the validation photos, and what it gives on the test photos.
 
-    `reached`: whether it has the wanted precision in validation. `test_precision` is None where nothing passes.
+    By day, only test photos count that are not grey as taken: to those that are the camera applies the point for night.
+    `reached`: whether it has the wanted precision in validation. `precision` and `recall` are None where no validation
+    photo shows the class, `test_precision` where nothing passes.
     """
 
     threshold: float
-    precision: float
-    recall: float
+    precision: float | None
+    recall: float | None
     n: int
     reached: bool
     test_precision: float | None
@@ -161,12 +172,13 @@ class Report:
     """Everything that `report.html` shows.
 
     `grey_as_taken`: test photos that are infrared-grey already (or hardly have colour, as of a polar bear in snow), as
-    they are; None where there are none. `grey_classes` counts them by class.
+    they are; None where there are none. `grey_classes` counts them by class. `in_colour`: the others.
     """
 
     subject: Subject
     results: dict[str, Result]
     points: dict[str, dict[str, Point]]
+    in_colour: Share | None
     grey_as_taken: Share | None
     grey_classes: dict[str, int]
     unmoved: Share
@@ -178,6 +190,8 @@ class Report:
         fields = asdict(self)
         subject = fields.pop("subject")
         del subject["points"]  # They stand in the report's own, with what they give on the test photos.
+        for lighting, found in self.results.items():
+            fields["results"][lighting]["metrics"] = found.measured()
         whole = {"schema_version": SCHEMA_VERSION, "summary": list(summary)} | subject | fields
         return json.dumps(_plain(whole), indent=1, allow_nan=False) + "\n"
 
@@ -195,16 +209,19 @@ def build(
         truth: (k,) their class indexes.
         paths: their k names, as the data has them.
     """
-    raw = {lighting: logits(network, pixels, rows, view) for lighting, view in VIEWS.items()}
+    raw = {lighting: logits(network, pixels, rows, view) for lighting, view in LIGHTING_VIEWS.items()}
     shares = {lighting: softmax(found, subject.temperature) for lighting, found in raw.items()}
     right = shares["day"].argmax(axis=1) == truth
-    grey = np.array([is_infrared(pixels[row]) for row in rows])
+    grey = grey_as_taken(pixels, rows)
+    counted = {"day": np.flatnonzero(~grey), "night": np.arange(len(rows))}
     chosen = evenly(truth, GEOMETRY_PHOTOS)
     return Report(
         subject=subject,
         results={light: _result(raw[light], subject, truth) for light in LIGHTINGS},
-        points={name: {light: _point(subject.points[name][light], shares[light][:, index], truth == index)
+        points={name: {light: _point(subject.points[name][light], shares[light][counted[light], index],
+                                     truth[counted[light]] == index)
                        for light in LIGHTINGS} for index, name in enumerate(subject.names)},
+        in_colour=_share(right[~grey]) if not grey.all() else None,
         grey_as_taken=_share(right[grey]) if grey.any() else None,
         grey_classes=dict(Counter(subject.names[label] for label in truth[grey])),
         unmoved=_share(right[chosen]),
@@ -215,6 +232,11 @@ def build(
     )
 
 
+def grey_as_taken(pixels: Pixels, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which of the given rows of (n, size, size, 3) uint8 RGB pictures are infrared-grey already: (k,)."""
+    return np.array([is_infrared(pixels[row]) for row in rows], np.bool_)
+
+
 def _result(raw: Array, subject: Subject, truth: Truth) -> Result:
     probabilities = softmax(raw, subject.temperature)
     metrics = measure(probabilities, truth, subject.names)
@@ -223,25 +245,27 @@ def _result(raw: Array, subject: Subject, truth: Truth) -> Result:
                      for temperature, found in ((1.0, softmax(raw)), (subject.temperature, probabilities)))
     return Result(
         metrics=metrics, interval=wilson(int(np.trace(table)), len(truth)),
-        classes={name: _class(probabilities[:, index], truth == index, table, index, metrics.per_class[name].f1)
+        classes={name: _class(probabilities[:, index], truth == index, table, index)
                  for index, name in enumerate(subject.names)},
         confusion=table.tolist(), before_temperature=before, after_temperature=after,
     )
 
 
-def _class(scores: Array, positive: NDArray[np.bool_], table: NDArray[np.int64], index: int, f1: float) -> ClassResult:
+def _class(scores: Array, positive: NDArray[np.bool_], table: NDArray[np.int64], index: int) -> ClassResult:
     n, said, right = int(table[index].sum()), int(table[:, index].sum()), int(table[index, index])
     curve = precision_recall(scores, positive)
     return ClassResult(
         n=n, right=right, wrong=n - right, false_alarms=said - right, precision=right / said if said else None,
-        recall=right / n if n else None, f1=f1, average_precision=curve.average_precision, curve=curve,
+        recall=right / n if n else None, f1=2 * right / (said + n) if n else None,
+        average_precision=curve.average_precision, curve=curve,
     )
 
 
 def _point(chosen: OperatingPoint, scores: Array, positive: NDArray[np.bool_]) -> Point:
     found = at_threshold(scores, positive, chosen.threshold)
     return Point(
-        **asdict(chosen), reached=chosen.precision >= PRECISION,
+        chosen.threshold, chosen.precision if chosen.n else None, chosen.recall if chosen.n else None, chosen.n,
+        reached=chosen.n > 0 and chosen.precision >= PRECISION,
         test_precision=found.precision if (scores >= chosen.threshold).any() else None,
         test_recall=found.recall if found.n else None, test_n=found.n,
     )

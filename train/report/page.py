@@ -41,8 +41,10 @@ def _overview(report: Report) -> str:
         metrics = found.metrics
         rows.append((WORDS[lighting], metrics.n, percent(metrics.accuracy), _range(found.interval),
                      percent(metrics.macro_f1), percent(metrics.top3), percent(metrics.calibration_error)))
-    if (real := report.grey_as_taken) is not None:
-        rows.append(("grey as taken", real.n, percent(real.accuracy), _range(real.interval), "", "", ""))
+    if report.grey_as_taken:
+        for name, part in (("in colour", report.in_colour), ("grey as taken", report.grey_as_taken)):
+            if part:
+                rows.append((name, part.n, percent(part.accuracy), _range(part.interval), "", "", ""))
     return table(("test photos", "n", "accuracy", "95 % interval", "macro-F1", "top-3", "calibration error"), rows)
 
 
@@ -61,28 +63,36 @@ def _classes(report: Report) -> Iterator[str]:
         row: list[object] = [name, found.n]
         for each in (found, night[name]):
             row += [each.right, each.wrong, each.false_alarms, percent(each.precision), percent(each.recall),
-                    percent(each.f1 if each.n else None)]
+                    percent(each.f1)]
         rows.append(row)
-    yield table(("class", "n", *_by_lighting("right", "wrong", "false alarms", "precision", "recall", "F1")), rows)
+    columns = ("right", "wrong", "false alarms", "precision", "recall", "F1")
+    yield table(("class", "n", *_by_lighting("taken:", *columns), *_by_lighting("grey:", *columns)), rows)
 
 
-def _by_lighting(*columns: str) -> list[Html]:
+def _by_lighting(word: str, *columns: str) -> list[Html]:
     """The headers of columns that come for both lightings, on several lines: the table is wide."""
-    return [Html("<br>".join(f"{word} {column}".split())) for word in ("day:", "grey:") for column in columns]
+    return [Html("<br>".join(f"{word} {column}".split())) for column in columns]
 
 
 def _points(report: Report) -> Iterator[str]:
     yield heading("Operating points")
     yield paragraph("The probability from which on a class counts as recognised, chosen on the validation photos as "
                     "the lowest of at least 0.5 with a precision of 95 %; n: validation photos of the class. Beside "
-                    "it, what the same threshold gives on the test photos. * marks classes that no threshold brings "
-                    "to 95 %: do not rely on their alerts.", "quiet")
+                    "it, what the same threshold gives on the test photos: by day on those in colour only, as the "
+                    "camera applies the point for grey to those that are grey as taken (n: day / grey). * marks "
+                    "classes that no threshold brings to 95 %, or that have no validation photo: do not rely on their "
+                    "alerts.", "quiet")
     rows = []
     for name, points in report.points.items():
-        day, night = _point(points["day"]), _point(points["night"])
-        rows.append((name, points["day"].n, points["day"].test_n, *day, *night))
-    yield table(("class", "n", Html("n<br>test"),
-                 *_by_lighting("from", "precision", "recall", "test precision", "test recall")), rows)
+        day, night = points["day"], points["night"]
+        rows.append((name, _counts(day.n, night.n), _counts(day.test_n, night.test_n), *_point(day), *_point(night)))
+    columns = ("from", "precision", "recall", "test precision", "test recall")
+    yield table(("class", "n", Html("n<br>test"), *_by_lighting("day:", *columns), *_by_lighting("grey:", *columns)),
+                rows)
+
+
+def _counts(day: int, night: int) -> str:
+    return str(day) if day == night else f"{day} / {night}"
 
 
 def _point(point: Point) -> tuple[str, ...]:
@@ -119,8 +129,8 @@ def _curves(report: Report) -> Iterator[str]:
     names = [name for _, name in there if name in weakest]
     yield heading("Precision and recall")
     yield paragraph("What other thresholds would give on the test photos: up and to the right is better, the dotted "
-                    "line is 95 %. A dot is the operating point; a hollow one did not reach 95 % in validation.",
-                    "quiet")
+                    "line is 95 %. A dot is the operating point; a hollow one did not reach 95 % in validation. By "
+                    "day it stands for the photos in colour only, so it may lie beside the line.", "quiet")
     if len(names) < len(there):
         yield paragraph(f"Only the {len(names)} weakest classes are drawn, of {len(there)}; all are in {DATA}.",
                         "quiet")
@@ -147,16 +157,19 @@ def _learning(report: Report) -> Iterator[str]:
     if report.subject.history:
         yield heading("How it learned")
         yield picture(charts.learning_chart(report.subject.history), alt="learning curves")
+        if report.subject.kept:
+            yield paragraph(f"The bundle holds these weights: {report.subject.kept}. The dot marks the epoch with the "
+                            f"least loss on the validation photos.", "quiet")
 
 
 def _mistakes(report: Report, pixels: Pixels) -> Iterator[str]:
     yield heading("The surest mistakes")
     wrong = sum(found.wrong for found in report.results["day"].classes.values())
     if not wrong:
-        yield paragraph("No test photo was named wrongly by day.")
+        yield paragraph(f"No test photo was named wrongly {WORDS['day']}.")
         return
-    yield paragraph(f"{len(report.mistakes)} of the {wrong} wrong answers by day, the surest first, as the network "
-                    f"sees the photos: stretched to a square. Is the photo or its label at fault?", "quiet")
+    yield paragraph(f"{len(report.mistakes)} of the {wrong} wrong answers on photos as taken, the surest first, as the "
+                    f"network sees them: stretched to a square. Is the photo or its label at fault?", "quiet")
     yield wall(picture(thumbnail(pixels[mistake.row][..., ::-1]), _caption(mistake)) for mistake in report.mistakes)
 
 
@@ -167,7 +180,7 @@ def _caption(mistake: Mistake) -> str:
 def _left_out(report: Report) -> Iterator[str]:
     found = report.subject.left_out
     if found.unreadable or found.notes:
-        yield heading("Left out")
+        yield heading("Left out, and other notes")
         yield from (paragraph(line) for line in (*found.notes, *found.unreadable[:UNREADABLE_SHOWN]))
         if len(found.unreadable) > UNREADABLE_SHOWN:
             yield paragraph(f"and {len(found.unreadable) - UNREADABLE_SHOWN} more; all are in {DATA}.", "quiet")
