@@ -63,7 +63,8 @@ def divide(
     drawn = _draw(photos, sides, together, wanted, seed, notes) if wanted else {}
     if any(sides):
         counts = Counter(drawn.values())
-        notes += [f"no photo is marked {side}: {counts[side]} of the training photos are drawn for it" for side in wanted]
+        notes += [f"no photo is marked {side}: {counts[side]} of the training photos are drawn for it"
+                  for side in wanted]
     final: list[Split] = [drawn.get(row, side or "train") for row, side in enumerate(sides)]
     notes += _leaks(final, together, out)
     return tuple(replace(photo, split=None if row in out else final[row]) for row, photo in enumerate(photos)), \
