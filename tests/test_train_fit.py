@@ -219,7 +219,8 @@ REFUSED = [
     pytest.param(["good", "--unfreeze", "some"], 2, "expected a whole number", id="unfreeze"),
     pytest.param(["good", "--backbone", "resnet"], 2, "expected mobilenet_v1, mobilenet_v2, mobilenet_v3_small, ",
                  id="backbone"),
-    pytest.param(["good", "--weights", "none", "--set", "epoch=3"], 2, "found epoch (did you mean epochs?); correct the name", id="setting"),
+    pytest.param(["good", "--weights", "none", "--set", "epoch=3"], 2,
+                 "found epoch (did you mean epochs?); correct the name", id="setting"),
     pytest.param(["good", "--recipe", "no.toml"], 2, "no.toml: expected a recipe (a TOML file)", id="no recipe"),
 ]
 

@@ -21,7 +21,7 @@ RESULTS = """On the test photos: "as taken", be they grey already, and "grey", i
 "point" is the operating point: the probability from which on a class counts as recognised, chosen on the validation
 photos for a precision of 95 %, by day on those in colour. "-": there was nothing to measure."""
 LIMITS = """- Not measured: grass in front of an animal, blur, rain, and animals that are none of the classes.
-  the float bundle's `report.html` shows more."""
+  The float bundle's `report.html` shows more."""
 
 
 def card(
