@@ -203,10 +203,10 @@ def trained(case: Case, seed: int, options: argparse.Namespace, started: float) 
                                env=os.environ | {"PYTHONPATH": str(ROOT)})
     try:
         code = process.wait()
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
+    finally:
+        if process.poll() is None:  # Whatever ended this one ends that one, too.
+            process.terminate()
+            process.wait()
     if code:
         raise EdgeWatchError(f"{name}: expected `train fit` to end with 0, found {code}; see what it said above, and "
                              f"type --fresh to start all anew")

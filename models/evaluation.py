@@ -13,8 +13,6 @@ from models.manifest import ClassMetrics, Metrics, OperatingPoint
 
 PRECISION = 0.95
 """Of the pictures that a species' operating point lets through, this share must be right."""
-FEW = 30
-"""Validation photos below which the temperature may only make a network less sure."""
 LEAST_THRESHOLD = 0.5
 """A class that is never confused on a few validation photos still has to beat all others together."""
 
@@ -57,6 +55,16 @@ def fit_temperature(logits: Array, truth: Truth) -> float:
         else:
             low, left = left, right
             right = low + golden * (high - low)
+    return float(np.exp((low + high) / 2))
+
+
+def _temperature_of(logits: Array, sure: float) -> float:
+    """The temperature, from 0.05 to 20, at which the highest probabilities are so high on average, or come nearest."""
+    low, high = np.log(0.05), np.log(20.0)
+    while high - low > 1e-4:
+        middle = (low + high) / 2
+        surer = softmax(logits, float(np.exp(middle))).max(axis=1).mean() > sure
+        low, high = (middle, high) if surer else (low, middle)
     return float(np.exp((low + high) / 2))
 
 
@@ -217,15 +225,18 @@ def calibrate(
 ) -> tuple[float, dict[str, dict[str, OperatingPoint]]]:
     """The temperature, fitted over all photos in all lightings together, and with it the operating points.
 
+    On average the network may be as sure as so many photos allow, (right + 1) / (n + 2) (Laplace's rule of succession):
+    else, where a few dozen photos are all right, nothing would be sure enough, and wrong answers the surest of all.
+
     Args:
         by_lighting: `day` and `night`, each the (n, classes) float32 logits of the same validation photos.
         truth: (n,) class indexes.
         names: the classes' names, in order.
         grey: (n,) whether a photo is infrared-grey as taken, as in `operating_points`.
     """
-    temperature = fit_temperature(np.concatenate(list(by_lighting.values())), np.tile(truth, len(by_lighting)))
-    if len(truth) < FEW:
-        # All of a handful being right does not make a network surer than it says it is.
-        temperature = max(1.0, temperature)
-    probabilities = {lighting: softmax(logits, temperature) for lighting, logits in by_lighting.items()}
+    logits, answers = np.concatenate(list(by_lighting.values())), np.tile(truth, len(by_lighting))
+    right = float((logits.argmax(axis=1) == answers).mean())
+    sure = (right * len(truth) + 1) / (len(truth) + 2)
+    temperature = max(fit_temperature(logits, answers), _temperature_of(logits, sure))
+    probabilities = {lighting: softmax(found, temperature) for lighting, found in by_lighting.items()}
     return temperature, operating_points(probabilities, truth, names, grey)

@@ -111,9 +111,17 @@ def test_operating_point_of_a_class_without_photos() -> None:
 def test_calibrate_fits_one_temperature_for_both_lightings() -> None:
     day, night = logits(*[[math.log(9), 0]] * 4), logits(*[[math.log(9), 0]] * 4)
     temperature, points = calibrate({"day": day, "night": night}, np.array([0, 0, 0, 1]), ["a", "b"], NONE_GREY)
-    assert temperature == pytest.approx(2, rel=1e-3)
+    # Right three times of four allows (3 + 1) / (4 + 2), odds of 2 : 1; the logits are at odds of 9 : 1.
+    assert temperature == pytest.approx(math.log(9) / math.log(2), rel=1e-3)
     assert points["a"]["day"] == points["a"]["night"] == OperatingPoint(0.5, 0.75, 1.0, 3)
     assert points["b"]["day"] == OperatingPoint(0.5, 0.0, 0.0, 1)
+
+
+@pytest.mark.parametrize("count", [2, 34, 340])
+def test_photos_that_are_all_right_make_no_network_surer_than_their_number_allows(count: int) -> None:
+    found = logits(*[[8, 0]] * count)
+    temperature, _ = calibrate({"day": found, "night": found}, np.zeros(count, int), ["a", "b"], np.zeros(count, bool))
+    assert softmax(found, temperature)[0, 0] == pytest.approx((count + 1) / (count + 2), abs=1e-4)
 
 
 def test_points_by_day_are_chosen_on_photos_in_colour() -> None:
@@ -142,7 +150,8 @@ def test_class_that_is_never_in_colour_is_judged_on_all_photos() -> None:
 def test_temperature_is_fitted_on_grey_photos_too() -> None:
     day = logits(*[[math.log(9), 0]] * 4)
     temperature, _ = calibrate({"day": day}, np.array([0, 0, 0, 1]), ["a", "b"], np.array([False, False, False, True]))
-    assert temperature == pytest.approx(2, rel=1e-3)
+    # Right three times of four allows (3 + 1) / (4 + 2), odds of 2 : 1; the logits are at odds of 9 : 1.
+    assert temperature == pytest.approx(math.log(9) / math.log(2), rel=1e-3)
 
 
 def test_reliability_by_hand() -> None:

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,8 @@ class Partial:
         self._stored: dict[str, Any] = {}
         _require_logs(out, self.logs)
         self._lock: int | None = self._take()
-        try:
+        with ExitStack() as undo:
+            undo.callback(self.close)
             if self._file.exists() and not resume and not force:
                 raise EdgeWatchError(f"{self.path}: expected no unfinished training, found one; type --resume to go on "
                                      f"with it, or --force to start anew")
@@ -75,9 +77,7 @@ class Partial:
                 self._file.unlink(missing_ok=True)
             shutil.rmtree(self.work, ignore_errors=True)  # A killed run may have left it.
             self.work.mkdir()
-        except BaseException:
-            self.close()
-            raise
+            undo.pop_all()
 
     def begin(self, photos: str, versions: Mapping[str, str]) -> None:
         """Say what the training rests on, before it goes on or starts.
