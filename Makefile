@@ -1,15 +1,19 @@
-# The environments live in the checkout: .venv-edge is the edge alone, .venv is everything, and .venv-tflite the fallback
-# runtime, which exists for Python 3.11 only.
+# The environments live in the checkout: .venv-edge is the edge alone, .venv is everything, .venv-tflite the fallback
+# runtime, which exists for Python 3.11 only, and .venv-mediapipe another reader of our models, with its own OpenCV.
+# .arm64 is an emulated Raspberry Pi.
 PYTHON ?= python3
 FALLBACK := $(shell $(PYTHON) -c 'import sys; print(".venv-tflite/installed" if sys.version_info[:2] == (3, 11) else "")')
 
-.PHONY: demo test check clean
+.PHONY: demo test test-arm64 check clean
 
 demo: .venv-edge/installed
 	@.venv-edge/bin/python -m edge.demo
 
-test: .venv/installed $(FALLBACK)
+test: .venv/installed .venv-mediapipe/installed $(FALLBACK)
 	.venv/bin/python -m pytest
+
+test-arm64: ../shared/data .venv-edge/installed .arm64/installed
+	@.venv-edge/bin/python -m tests.arm64.compare
 
 check: .venv/installed
 	.venv/bin/ruff check .
@@ -17,7 +21,7 @@ check: .venv/installed
 	.venv/bin/lint-imports
 
 clean:
-	rm -rf .venv .venv-edge .venv-tflite build dist *.egg-info
+	rm -rf .venv .venv-edge .venv-tflite .venv-mediapipe .arm64 build dist *.egg-info
 
 .venv-edge/installed: setup.cfg
 	@echo "Setting up the edge (Python, OpenCV, LiteRT; no TensorFlow) ..."
@@ -35,3 +39,16 @@ clean:
 	.venv-tflite/bin/python -m pip install --quiet --disable-pip-version-check 'tflite-runtime==2.14.*' 'numpy<2' \
 		'opencv-python-headless<4.12'
 	@touch $@
+
+.venv-mediapipe/installed: setup.cfg
+	$(PYTHON) -m venv .venv-mediapipe
+	.venv-mediapipe/bin/python -m pip install --quiet --disable-pip-version-check 'mediapipe==1.2.*'
+	@touch $@
+
+.arm64/installed: .venv-edge/installed tests/arm64/make_root.sh
+	@bash tests/arm64/make_root.sh .arm64 .venv-edge/bin/python
+	@touch $@
+
+../shared/data:
+	@echo "$@: expected the photos that this test shows the model, found no such folder; put them there" >&2
+	@exit 1

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from numpy.typing import NDArray
 
-from models.errors import BundleError
+from models.errors import BundleError, EdgeWatchError
 
 IDENTIFIER = b"TFL3"
 _FLOAT_TYPES = ("FLOAT16", "FLOAT32", "FLOAT64", "BFLOAT16")
@@ -58,26 +59,41 @@ def parse(model: bytes) -> Any:
     if model[4:8] != IDENTIFIER:
         raise BundleError(f"model.tflite: expected a TFLite model, found {model[4:8]!r} where {IDENTIFIER!r} should "
                           f"stand; convert the model again")
-    try:
+    with reading():
         tree = schema.ModelT.InitFromPackedBuf(model)
-    except (struct.error, IndexError, ValueError, TypeError, AttributeError) as error:
-        raise BundleError(f"model.tflite: expected a TFLite model, found damaged data ({error}); "
-                          f"convert the model again") from error
     if not tree.subgraphs or len(tree.subgraphs[0].inputs) != 1 or len(tree.subgraphs[0].outputs) != 1:
         raise BundleError("model.tflite: expected one input and one output, found others; train the model again")
     return tree
 
 
+@contextlib.contextmanager
+def reading() -> Iterator[None]:
+    """Make one BundleError of all that Python says when the parts of a damaged file do not fit together."""
+    try:
+        yield
+    except EdgeWatchError:
+        raise
+    except (struct.error, LookupError, ValueError, TypeError, AttributeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BundleError(f"model.tflite: expected a TFLite model, found damaged data ({reason}); "
+                          f"convert the model again") from error
+
+
 def read_graph(model: bytes) -> Graph:
     """Read what stands at each operator of a .tflite file; raises as `parse` does."""
     tree = parse(model)
+    with reading():
+        return _graph(tree)
+
+
+def _graph(tree: Any) -> Graph:
     counts: Counter[str] = Counter()
     floats: list[str] = []
     per_tensor: list[str] = []
     float_operators = 0
     for graph in tree.subgraphs:
         for operator in graph.operators:
-            kind = _kind(tree, operator)
+            kind = kind_of(tree, operator)
             counts[kind] += 1
             # -1 stands for an optional tensor that is not there.
             tensors = [graph.tensors[index] for index in [*operator.inputs, *operator.outputs] if index >= 0]
@@ -93,12 +109,12 @@ def read_graph(model: bytes) -> Graph:
     )
 
 
-def require_integer(graph: Graph, size: int, classes: int) -> None:
+def require_integer(graph: Graph, size: int, classes: int, io: str = "uint8") -> None:
     """Check that a graph is what an int8 bundle promises.
 
     Raises:
         BundleError: a float tensor, an open batch, weights with one scale for all channels, or another input or output
-            than raw uint8 RGB and uint8 or int8 logits.
+            than raw RGB and logits in `io`, uint8 or int8.
     """
     if graph.float_tensors:
         raise BundleError(f"model.tflite: expected integers only, found {graph.float_operators} float operators "
@@ -112,11 +128,11 @@ def require_integer(graph: Graph, size: int, classes: int) -> None:
         raise BundleError(f"model.tflite: expected a scale for each channel, found one for all in "
                           f"{graph.per_tensor[0]}; convert with the TensorFlow that edge-watch[train] installs")
     taken = (graph.input.dtype, graph.input.scale, graph.input.zero_point)
-    if taken != ("UINT8", 1.0, 0):
-        raise BundleError(f"model.tflite: expected raw uint8 0-255 as input (scale 1, zero point 0), found {taken}; "
-                          f"the calibration pictures do not fit the network's input range, train the model again")
-    if graph.output.dtype not in ("UINT8", "INT8") or graph.output.scale <= 0:
-        raise BundleError(f"model.tflite: expected quantized logits as output, found {graph.output}; convert again")
+    wanted = (io.upper(), 1.0, 0 if io == "uint8" else -128)
+    if taken != wanted:
+        raise BundleError(f"model.tflite: expected raw 0-255 as input {wanted}, found {taken}; convert again")
+    if graph.output.dtype != io.upper() or graph.output.scale <= 0:
+        raise BundleError(f"model.tflite: expected {io} logits as output, found {graph.output}; convert again")
 
 
 def with_metadata(model: bytes, name: str, content: bytes) -> bytes:
@@ -131,34 +147,10 @@ def with_metadata(model: bytes, name: str, content: bytes) -> bytes:
     tree.buffers.append(buffer)
     entry.name, entry.buffer = name.encode(), len(tree.buffers) - 1
     tree.metadata = [*(kept for kept in tree.metadata or () if kept.name != entry.name), entry]
-    return _packed(tree)
+    return packed(tree)
 
 
-def shift_logits(model: bytes, shift: NDArray[np.float32]) -> bytes | None:
-    """The same model with (classes,) `shift` added to its logits, in the bias of the dense layer that computes them.
-
-    Returns:
-        The new file, or None where no quantized dense layer with a bias stands at the end.
-
-    Raises:
-        BundleError: as `parse`.
-    """
-    tree = parse(model)
-    graph = tree.subgraphs[0]
-    makers = {output: operator for operator in graph.operators for output in operator.outputs}
-    layer = makers[graph.outputs[0]]
-    while _kind(tree, layer) == "QUANTIZE":
-        layer = makers[layer.inputs[0]]
-    bias = graph.tensors[layer.inputs[2]] if len(layer.inputs) == 3 and layer.inputs[2] >= 0 else None
-    if bias is None or _dtype(bias) != "INT32" or _kind(tree, layer) != "FULLY_CONNECTED":
-        return None
-    buffer = tree.buffers[bias.buffer]
-    steps = np.round(shift / np.asarray(bias.quantization.scale, np.float64)).astype(np.int32)
-    buffer.data = (np.asarray(buffer.data).view(np.int32) + steps).view(np.uint8)
-    return _packed(tree)
-
-
-def _packed(tree: Any) -> bytes:
+def packed(tree: Any) -> bytes:
     builder = _AlignedBuilder(1 << 20)
     builder.Finish(tree.Pack(builder), IDENTIFIER)
     return bytes(builder.Output())
@@ -173,7 +165,7 @@ class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
         return super().CreateNumpyVector(x)
 
 
-def _kind(tree: Any, operator: Any) -> str:
+def kind_of(tree: Any, operator: Any) -> str:
     code = tree.operatorCodes[operator.opcodeIndex]
     # Files from before 2020 hold the number in the deprecated byte.
     number = max(code.builtinCode, code.deprecatedBuiltinCode)

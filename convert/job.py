@@ -1,4 +1,4 @@
-"""A conversion from beginning to end: quantize, check, try out, compare, write."""
+"""A conversion from beginning to end: convert, try out, compare, hold against the gates, write."""
 
 from __future__ import annotations
 
@@ -9,90 +9,222 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 
 import models
-from convert.calibration import Calibration
-from convert.card import card, terminal_table
-from convert.flatbuffer import Graph, read_graph, require_integer, shift_logits
+from convert.calibration import Calibration, check_range
+from convert.card import card
+from convert.flatbuffer import Graph, read_graph, require_integer
+from convert.gates import failure, judge, missed
 from convert.golden import golden
-from convert.int8 import FloatModel
+from convert.graph import write
 from convert.metadata import embed
+from convert.parent import Parent
+from convert.quiet import quiet
+from convert.source import RAW, Source
+from convert.speed import invoke_speed, partitions
+from convert.terminal import terminal_table
 from convert.trial import try_out
-from convert.verify import Photo, Proof, mean_error, verify
-from models.bundle import CARD, GOLDEN, MANIFEST, TFLITE, ModelBundle, file_hash, write_bundle
+from convert.verify import Photo, Proof, verify
+from models.bundle import CARD, GOLDEN, TFLITE, ModelBundle, require_free, write_bundle
 from models.errors import BundleError, EdgeWatchError
 from models.interpreter import Interpreter
 from models.manifest import InputSpec, Manifest, OutputSpec, Provenance, Quantization
 
-
-def open_float(path: Path) -> ModelBundle:
-    """Open a float bundle.
-
-    Raises:
-        BundleError: no bundle, a damaged one, or one that is converted already.
-    """
-    bundle = ModelBundle.open(path)
-    if not bundle.is_float:
-        raise BundleError(f"{path}: expected a float bundle, found one that is converted already "
-                          f"({bundle.manifest.quantization.scheme}); name the bundle that `train fit` wrote")
-    return bundle
+Scheme = Literal["none", "int8", "int16x8", "dynamic", "float16"]
+Port = Literal["uint8", "int8"]
+FLOAT = "float32.tflite"
 
 
-def convert(
-    parent: ModelBundle, out: Path, calibration: Calibration, photos: dict[str, list[Photo]] | None, command: str,
-    force: bool = False, debug: bool = False,
-) -> ModelBundle:
-    """Convert a float bundle to int8 and write the new bundle; what it does is printed.
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What shall be done.
 
     Args:
-        parent: the float bundle.
+        parent: what is converted.
+        source: its network, opened.
         out: the new folder.
-        calibration: the pictures to measure ranges with.
+        calibration: pictures to measure ranges with; None where the scheme needs none.
         photos: validation and test photos to compare on; None to write `verified: false`.
         command: as it was typed, for the provenance.
+        scheme: how numbers are stored.
+        io: what an int8 network takes and gives.
+        target: the runtime it is for.
+        max_drop: points of accuracy that may be lost.
+        on_miss: `ladder` goes on with float16 where int8 misses a gate.
+        fine_tune: whether int8 is fine-tuned.
+        seed: of all that is drawn.
+        input_range: what the network takes for black and for white.
         force: replace a bundle at `out`.
         debug: show TensorFlow's messages.
+    """
+
+    parent: Parent
+    source: Source
+    out: Path
+    calibration: Calibration | None
+    photos: dict[str, list[Photo]] | None
+    command: str
+    scheme: Scheme = "int8"
+    io: Port = "uint8"
+    target: Literal["xnnpack", "any"] = "xnnpack"
+    max_drop: float = 0.5
+    on_miss: Literal["fail", "ladder"] = "fail"
+    fine_tune: Literal["auto", "never", "always"] = "auto"
+    seed: int = 1
+    input_range: tuple[float, float] = RAW
+    force: bool = False
+    debug: bool = False
+
+
+@dataclass(slots=True)
+class Made:
+    """A converted network on its way into a bundle."""
+
+    content: bytes
+    recipe: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    layers: list[tuple[str, float]] = field(default_factory=list)
+
+
+def convert(job: Job) -> ModelBundle:
+    """Convert a model and write the new bundle; what it does is printed.
 
     Raises:
+        GateError: the network was converted but misses a gate; nothing is written.
         EdgeWatchError: the network cannot be converted, run or written; nothing is left behind.
     """
-    size, classes = parent.manifest.input.size, len(parent.labels)
-    print(f"{parent.path}: {parent.title}, {parent.manifest.provenance.backbone}, {classes} classes, {size} px")
-    print(f"quantizing with {len(calibration.images)} pictures ({calibration.total('day')} by day, "
-          f"{calibration.total('night')} in infrared grey) ...", flush=True)
-    started = time.monotonic()
-    with _scratch(4 * parent.model.stat().st_size) as folder:
-        model = FloatModel(parent.model, debug)
-        raw = model.to_int8(calibration.images)
-        graph = read_graph(raw)
-        require_integer(graph, size, classes)
-        shift = mean_error(calibration.images, model.logits, _load(raw, folder / TFLITE))
-        corrected = shift_logits(raw, shift)
-        if corrected is None:
-            corrected, shift = raw, np.zeros_like(shift)
-        about = f"{parent.title}: an image classifier in int8, raw RGB in, logits out"
-        content = embed(corrected, parent.manifest.name, parent.manifest.version, about, parent.labels.names, size)
-        print(_summary(graph, len(content), parent.model.stat().st_size, time.monotonic() - started))
-        file = folder / TFLITE
-        network = _load(content, file)
-        if photos is not None:
-            print(f"comparing on {len(photos['test'])} test photos ...", flush=True)
-        proof = None if photos is None else verify(parent, photos, model.logits, network)
-        versions = _versions(model, network)
-        manifest = _manifest(parent, graph, calibration, proof,
-                             _provenance(parent, command, versions, calibration, float(np.abs(shift).max())))
-        text = card(_parent_card(parent), parent.manifest, manifest, parent.labels, len(content),
-                    parent.model.stat().st_size)
-        files: dict[str, bytes | Path] = {TFLITE: file, GOLDEN: golden(network), CARD: text.encode()}
-        written = write_bundle(out, manifest, parent.labels, files, force)
-    print(terminal_table(manifest) if proof else "not verified (--no-verify): nothing is known of its accuracy")
+    parent = job.parent
+    print(f"{parent.path}: {parent.manifest.name} {parent.manifest.version}, {parent.manifest.provenance.backbone}, "
+          f"{len(parent.labels)} classes, {job.source.size} px")
+    if job.on_miss == "ladder":
+        require_free(_renamed(job.out, job.scheme, "float16"), job.force)
+    with _scratch(4 * parent.size_bytes) as folder:
+        started = time.monotonic()
+        model = job.source.float32()
+        spent = time.monotonic() - started
+        before = _load(model, folder / FLOAT)
+        if job.calibration:
+            _check_range(job, before)
+        scheme, manifest, after = _down_the_ladder(job, model, spent, before, folder)
+        if scheme != job.scheme:
+            print(f"{job.scheme} missed a gate; this is {scheme}")
+        text = card(parent.card, manifest, parent.labels, parent.manifest.temperature)
+        out = job.out if scheme == job.scheme else _renamed(job.out, job.scheme, scheme)
+        written = write_bundle(out, manifest, parent.labels, {
+            TFLITE: folder / f"{scheme}.tflite", GOLDEN: golden(after), CARD: text.encode()}, job.force)
+    print(terminal_table(written.manifest))
     print(f"{out}: written")
     return written
+
+
+def _down_the_ladder(
+    job: Job, model: bytes, spent: float, before: Interpreter, folder: Path
+) -> tuple[Scheme, Manifest, Interpreter]:
+    """The converted network that meets its gates: the wanted one or, if the job allows it, float16."""
+    reason, error = "", EdgeWatchError("")
+    for scheme in (job.scheme, "float16") if job.on_miss == "ladder" else (job.scheme,):
+        step = dataclasses.replace(job, scheme=scheme, calibration=job.calibration if scheme == job.scheme else None)
+        try:
+            made, manifest, after = _tried(step, model, spent, before, folder, reason)
+        except EdgeWatchError as refused:
+            error, reason = refused, str(refused)
+        else:
+            if not (wrong := missed(manifest.quantization.gates)):
+                return scheme, manifest, after
+            error = failure(manifest.quantization.gates, scheme, made.layers)
+            reason = f"{job.scheme} missed {'; '.join(f'{gate.name} ({gate.found})' for gate in wrong)}"
+        if job.on_miss == "ladder" and scheme == job.scheme:
+            print(f"{error}\non the ladder, next: float16", flush=True)
+    raise error
+
+
+def _tried(
+    job: Job, model: bytes, spent: float, before: Interpreter, folder: Path, reason: str
+) -> tuple[Made, Manifest, Interpreter]:
+    """The network converted by the job's scheme, loaded and measured; `reason` is why it is not another."""
+    made = _make(job, model)
+    made.seconds = {"reading": spent, **made.seconds}
+    if reason:
+        made.recipe["ladder"] = reason
+    origin = job.parent.manifest
+    about = f"{origin.name}: an image classifier in {job.scheme}, raw RGB in, logits out"
+    content = embed(made.content, origin.name, origin.version, about, job.parent.labels.names, job.source.size)
+    after = _load(content, folder / f"{job.scheme}.tflite")
+    return made, _judged(job, made, before, after, folder), after
+
+
+def _make(job: Job, model: bytes) -> Made:
+    """Convert the network by the job's scheme."""
+    images = job.calibration.images if job.calibration else None
+    if images is not None:
+        print(f"calibrating with {len(images)} pictures ...", flush=True)
+    started = time.monotonic()
+    if job.scheme == "int8":
+        from convert.int8 import to_int8
+
+        assert images is not None
+        found = to_int8(model, images, job.target, job.io, job.fine_tune, job.seed, job.debug,
+                        lambda text: print(text, flush=True))
+        require_integer(read_graph(found.content), job.source.size, len(job.parent.labels), job.io)
+        return Made(found.content, found.recipe, found.seconds, found.layers)
+    if job.scheme == "int16x8":
+        from convert.int8 import prepare
+
+        assert images is not None
+        with quiet(job.debug):
+            network, recipe = prepare(model, images, hard_swish=True)
+        made = Made(job.source.int16x8(write(network), images), recipe)
+    else:
+        made = Made(job.source.stock(job.scheme), {"converted": "by TensorFlow's own converter"})
+    made.seconds["conversion"] = time.monotonic() - started
+    return made
+
+
+def _judged(job: Job, made: Made, before: Interpreter, after: Interpreter, folder: Path) -> Manifest:
+    """Measure the network and hold it against its gates."""
+    graph = read_graph(made.content)
+    started, proof = time.monotonic(), None
+    if job.photos is not None:
+        print(f"comparing on {len(job.photos['test'])} test photos ...", flush=True)
+        temperature = job.parent.manifest.temperature if job.parent.bundle else None
+        proof = verify(job.parent.labels.names, job.photos, before, after, temperature)
+    made.seconds["proof"] = time.monotonic() - started
+    started = time.monotonic()
+    file = folder / f"{job.scheme}.tflite"
+    pieces = partitions(file)
+    speed = None if job.scheme == "int16x8" else invoke_speed(folder / FLOAT, file)
+    made.seconds["speed"] = time.monotonic() - started
+    stored = Quantization(
+        scheme=job.scheme, calibration=job.calibration.counts if job.calibration else {},
+        compared=proof.compared if proof else {}, operators=graph.operators, float_operators=graph.float_operators,
+        float_tensors=len(graph.float_tensors), target=job.target, partitions=pieces[0] if pieces else None,
+        outside=pieces[1] if pieces else {}, size_bytes=file.stat().st_size,
+        float_bytes=(folder / FLOAT).stat().st_size, speed=speed,
+        recipe={**made.recipe, **({"pictures": dict(job.calibration.source)} if job.calibration else {})},
+        seconds={stage: round(seconds, 1) for stage, seconds in made.seconds.items()},
+    )
+    stored = dataclasses.replace(stored, gates=judge(stored, job.max_drop))
+    return _manifest(job, graph, stored, proof, {after.runtime: after.version})
+
+
+def _check_range(job: Job, before: Interpreter) -> None:
+    """Refuse calibration pictures in another range than the network was trained on."""
+    assert job.calibration is not None
+    metrics = job.parent.manifest.metrics.get("night")
+
+    def answers(pictures: Any) -> Any:
+        return np.stack([before.run(picture) for picture in pictures])
+
+    check_range(answers, job.calibration.images, job.calibration.labels,
+                input_range=None if job.parent.bundle else job.input_range,
+                stated=metrics.accuracy if metrics else None)
 
 
 @contextlib.contextmanager
@@ -110,12 +242,6 @@ def _scratch(need: int) -> Iterator[Path]:
         yield folder
 
 
-def _summary(graph: Graph, size_bytes: int, parent_bytes: int, seconds: float) -> str:
-    operators = ", ".join(f"{kind} {count}" for kind, count in graph.operators.items())
-    return (f"{TFLITE}: {size_bytes / 1e6:.2f} MB (float {parent_bytes / 1e6:.2f} MB), {seconds:.0f} s\n"
-            f"operators: {operators}; float ones: {graph.float_operators}")
-
-
 def _load(content: bytes, file: Path) -> Interpreter:
     """Write a .tflite file and load it, once another process has done so and lives."""
     file.write_bytes(content)
@@ -123,53 +249,53 @@ def _load(content: bytes, file: Path) -> Interpreter:
     return Interpreter(file)
 
 
-def _parent_card(parent: ModelBundle) -> str:
-    return (parent.path / CARD).read_text(encoding="utf-8") if CARD in parent.manifest.files else ""
+def _renamed(out: Path, wanted: str, found: str) -> Path:
+    """The folder for what the ladder led to: its name shall not say what it is not."""
+    stem = out.name.removesuffix(f"-{wanted}")
+    return out.with_name(f"{stem}-{found}")
 
 
-def _versions(model: FloatModel, network: Interpreter) -> dict[str, str]:
-    return {"edge-watch": models.__version__, "python": platform.python_version(), "numpy": np.__version__,
-            "opencv": cv2.__version__, **model.versions, network.runtime: network.version}
+def _manifest(
+    job: Job, graph: Graph, stored: Quantization, proof: Proof | None, runtime: Mapping[str, str]
+) -> Manifest:
+    origin = job.parent.manifest
+    dtypes = {"UINT8": "uint8", "INT8": "int8", "FLOAT32": "float32"}
+    taken, given = (dtypes.get(port.dtype) for port in (graph.input, graph.output))
+    if taken is None or given is None:
+        raise BundleError(f"model.tflite: expected uint8, int8 or float32 in and out, found {graph.input.dtype} and "
+                          f"{graph.output.dtype}; convert again")
+    return Manifest(
+        name=origin.name,
+        version=origin.version,
+        input=InputSpec(origin.input.size, origin.input.order, taken, origin.input.resize),  # type: ignore[arg-type]
+        output=OutputSpec(origin.output.classes, given),  # type: ignore[arg-type]
+        temperature=proof.temperature if proof else origin.temperature,
+        quantization=stored,
+        operating_points=proof.operating_points if proof else origin.operating_points,
+        metrics=proof.metrics if proof else origin.metrics,
+        provenance=_provenance(job, runtime),
+        verified=proof is not None,
+        files={},
+    )
 
 
-def _provenance(
-    parent: ModelBundle, command: str, versions: dict[str, str], calibration: Calibration, shift: float
-) -> Provenance:
+def _provenance(job: Job, runtime: Mapping[str, str]) -> Provenance:
     """The parent's origin, with the conversion over it; what that replaces is kept under `parent`."""
-    origin = parent.manifest.provenance
+    origin = job.parent.manifest.provenance
     return dataclasses.replace(
         origin,
-        command=command,
+        command=job.command,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        versions=versions,
-        settings={**origin.settings, "quantize": "int8", "samples": len(calibration.images),
-                  "bias_correction": shift},
+        versions={"edge-watch": models.__version__, "python": platform.python_version(), "numpy": np.__version__,
+                  "opencv": cv2.__version__, **job.source.versions, **runtime},
+        settings={**origin.settings, "quantize": job.scheme, "max_drop": job.max_drop, "fine_tune": job.fine_tune,
+                  "conversion_seed": job.seed, "io": job.io},
         parent={
-            "name": parent.title,
-            "path": str(parent.path),
-            "sha256": file_hash(parent.path / MANIFEST),
+            "name": f"{job.parent.manifest.name} {job.parent.manifest.version}",
+            "path": str(job.parent.path),
+            "sha256": job.parent.sha256,
             "command": origin.command,
             "created": origin.created,
             "versions": ", ".join(f"{name} {version}" for name, version in sorted(origin.versions.items())),
         },
-    )
-
-
-def _manifest(
-    parent: ModelBundle, graph: Graph, calibration: Calibration, proof: Proof | None, provenance: Provenance
-) -> Manifest:
-    origin = parent.manifest
-    return Manifest(
-        name=origin.name,
-        version=origin.version,
-        input=InputSpec(origin.input.size, origin.input.order, "uint8", origin.input.resize),
-        output=OutputSpec(origin.output.classes, "uint8" if graph.output.dtype == "UINT8" else "int8"),
-        temperature=proof.temperature if proof else origin.temperature,
-        quantization=Quantization("int8", calibration.counts, proof.compared if proof else {}, graph.operators,
-                                  graph.float_operators),
-        operating_points=proof.operating_points if proof else origin.operating_points,
-        metrics=proof.metrics if proof else origin.metrics,
-        provenance=provenance,
-        verified=proof is not None,
-        files={},
     )

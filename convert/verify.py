@@ -1,10 +1,10 @@
-"""The float model and the int8 file, side by side on the photos of split.csv."""
+"""The float file and the converted one, side by side on the photos of split.csv."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,31 +13,33 @@ from numpy.typing import NDArray
 
 from models.bundle import SPLIT, ModelBundle, file_hash
 from models.errors import BundleError, EdgeWatchError
-from models.evaluation import calibrate, measure, softmax
+from models.evaluation import calibrate, measure, paired, softmax
 from models.images import read_image
 from models.interpreter import Interpreter
-from models.manifest import LIGHTINGS, Comparison, Metrics, OperatingPoint
+from models.manifest import LIGHTINGS, Changed, Comparison, Metrics, OperatingPoint
 from models.preprocess import infrared, is_infrared, prepare
 
 BATCH = 8
 Logits = NDArray[np.float32]
+Answers = NDArray[np.intp]
 Network = Callable[[NDArray[np.uint8]], Logits]
 """(n, size, size, 3) uint8 RGB pictures to (n, classes) float32 logits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """One labelled photo; `label` is a class index."""
+    """One labelled photo; `label` is a class index, `name` its path relative to the data folder."""
 
     path: Path
     label: int
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What the int8 file does on photos, and how that differs from its float parent.
+    """What the converted file does on photos, and how that differs from the float one.
 
-    `metrics` (of the int8 file) and `compared` are by lighting and measured on the test photos; `temperature` and
+    `metrics` (of the converted file) and `compared` are by lighting and measured on the test photos; `temperature` and
     `operating_points` come from the validation photos.
     """
 
@@ -69,7 +71,7 @@ def find_photos(bundle: ModelBundle, data: Path | None = None) -> dict[str, list
             missing.append(path)
         elif file_hash(path) != row["sha256"]:
             changed.append(path)
-        wanted[row["split"]].append(Photo(path, bundle.labels.names.index(row["label"])))
+        wanted[row["split"]].append(Photo(path, bundle.labels.names.index(row["label"]), row["path"]))
     if missing or changed:
         raise EdgeWatchError(
             f"{root}: expected the {len(wanted['test'])} test and {len(wanted['val'])} validation photos of {SPLIT}, "
@@ -98,46 +100,51 @@ def _split_rows(bundle: ModelBundle) -> list[dict[str, str]]:
     return rows
 
 
-def verify(bundle: ModelBundle, photos: dict[str, list[Photo]], before: Network, after: Interpreter) -> Proof:
-    """Run both models on the test photos and the new one on the validation photos, by day and in infrared grey.
+def verify(
+    names: Sequence[str], photos: Mapping[str, Sequence[Photo]], before: Interpreter, after: Interpreter,
+    temperature: float | None = None,
+) -> Proof:
+    """Run both files on the test photos and the new one on the validation photos, as taken and in infrared grey.
 
     Args:
-        bundle: the float parent.
-        photos: as `find_photos` gives them.
-        before: the float model.
-        after: the int8 file.
+        names: the classes' names, in order.
+        photos: `val` and `test`, as `find_photos` gives them.
+        before: the float32 file.
+        after: the converted file.
+        temperature: the float model's; fitted on the validation photos, as the converted one's always is, when None.
     """
-    size, names = bundle.manifest.input.size, bundle.labels.names
-    (val,), grey = ask(photos["val"], size, [one_by_one(after)])
-    (before_by_light, after_by_light), _ = ask(photos["test"], size, [before, one_by_one(after)])
-    temperature, points = calibrate(val, _truth(photos["val"]), names, grey)
+    networks = [after] if temperature is not None else [after, before]
+    val, grey = ask(photos["val"], networks)
+    val_truth = _truth(photos["val"])
+    own, points = calibrate(val[0], val_truth, names, grey)
+    if temperature is None:
+        temperature, _ = calibrate(val[1], val_truth, names, grey)
+    (float_logits, logits), _ = ask(photos["test"], [before, after])
     truth = _truth(photos["test"])
-    metrics = {
-        lighting: measure(softmax(logits, temperature), truth, names) for lighting, logits in after_by_light.items()
-    }
-    compared = {}
-    for lighting, logits in before_by_light.items():
-        float_metrics = measure(softmax(logits, bundle.manifest.temperature), truth, names)
-        same = logits.argmax(axis=1) == after_by_light[lighting].argmax(axis=1)
-        compared[lighting] = Comparison(len(truth), float_metrics.accuracy, metrics[lighting].accuracy,
-                                        float(same.mean()), float_metrics.per_class)
-    return Proof(temperature, points, metrics, compared)
+    metrics: dict[str, Metrics] = {}
+    compared: dict[str, Comparison] = {}
+    for lighting in LIGHTINGS:
+        metrics[lighting] = measure(softmax(logits[lighting], own), truth, names)
+        reference = measure(softmax(float_logits[lighting], temperature), truth, names)
+        answers = [found[lighting].argmax(axis=1) for found in (float_logits, logits)]
+        compared[lighting] = _compare(photos["test"], names, reference, metrics[lighting], *answers)
+    return Proof(own, points, metrics, compared)
 
 
-def one_by_one(network: Interpreter) -> Network:
-    """A .tflite file, which takes one picture, as a network that takes many."""
-    return lambda pictures: np.stack([network.run(picture) for picture in pictures])
-
-
-def mean_error(pictures: NDArray[np.uint8], before: Network, after: Interpreter) -> Logits:
-    """By how much the logits of `after` lie below those of `before` in the mean; (classes,) float32.
-
-    Rounding the weights shifts each logit by about the same on every picture (Nagel et al. 2019, Data-Free
-    Quantization): what is known of an error can be taken off.
-    """
-    batches = [pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH)]
-    errors = np.concatenate([before(batch) - one_by_one(after)(batch) for batch in batches])
-    return errors.mean(axis=0, dtype=np.float64).astype(np.float32)  # type: ignore[no-any-return]
+def _compare(
+    photos: Sequence[Photo], names: Sequence[str], reference: Metrics, metrics: Metrics, before: Answers, after: Answers
+) -> Comparison:
+    """What changed on photos; `before` and `after` are (n,) class indexes."""
+    truth = _truth(photos)
+    lost, gained = (int(found.sum()) for found in ((before == truth) & (after != truth),
+                                                   (before != truth) & (after == truth)))
+    low, high = paired(lost, gained, len(photos))
+    return Comparison(
+        len(photos), reference.accuracy, metrics.accuracy, float((before == after).mean()), reference.per_class,
+        reference.calibration_error, metrics.calibration_error, (lost - gained) / len(photos), low, high,
+        tuple(Changed(photo.name, names[photo.label], names[was], names[now])
+              for photo, was, now in zip(photos, before, after, strict=True) if was != now),
+    )
 
 
 def _truth(photos: Sequence[Photo]) -> NDArray[np.int64]:
@@ -145,26 +152,20 @@ def _truth(photos: Sequence[Photo]) -> NDArray[np.int64]:
 
 
 def ask(
-    photos: Sequence[Photo], size: int, networks: Sequence[Network]
+    photos: Sequence[Photo], networks: Sequence[Interpreter]
 ) -> tuple[list[dict[str, Logits]], NDArray[np.bool_]]:
-    """Show photos to networks as the edge would, by day and in infrared grey.
+    """Show photos to networks as the edge would, as taken and in infrared grey.
 
     Returns:
         For each network its (n, classes) float32 logits, by lighting; and (n,) whether a photo is grey as taken.
     """
     grey_as_taken: list[bool] = []
     parts: list[dict[str, list[Logits]]] = [{lighting: [] for lighting in LIGHTINGS} for _ in networks]
-    for pictures in _batches(photos, size):
-        grey_as_taken += [is_infrared(picture) for picture in pictures]
-        grey = np.stack([infrared(picture) for picture in pictures])
-        for network, found in zip(networks, parts, strict=True):
-            found["day"].append(network(pictures))
-            found["night"].append(network(grey))
-    return [{lighting: np.concatenate(batches) for lighting, batches in found.items()} for found in parts], \
-        np.array(grey_as_taken)
-
-
-def _batches(photos: Sequence[Photo], size: int) -> Iterator[NDArray[np.uint8]]:
-    for start in range(0, len(photos), BATCH):
-        some = photos[start : start + BATCH]
-        yield np.stack([prepare(read_image(photo.path, at_least=size), size, order="BGR") for photo in some])
+    for photo in photos:
+        size = networks[0].size
+        picture = prepare(read_image(photo.path, at_least=size), size, order="BGR")
+        grey_as_taken.append(is_infrared(picture))
+        for lighting, shown in zip(LIGHTINGS, (picture, infrared(picture)), strict=True):
+            for network, found in zip(networks, parts, strict=True):
+                found[lighting].append(network.run(shown))
+    return [{lighting: np.stack(rows) for lighting, rows in found.items()} for found in parts], np.array(grey_as_taken)

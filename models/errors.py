@@ -22,6 +22,10 @@ class BundleError(EdgeWatchError, ValueError):
     """A model bundle is missing, damaged or not what it says."""
 
 
+class GateError(EdgeWatchError):
+    """A conversion missed a gate. The only error of several lines: what was missed, by which layers, what to do."""
+
+
 class UnknownSpeciesError(UsageError):
     """A species that the model does not know."""
 
@@ -43,7 +47,7 @@ class OutboxError(EdgeWatchError, OSError):
 
 
 def run(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
-    """Run a command's `main`; turn its errors into one line on stderr and an exit code.
+    """Run a command's `main`; turn its errors into one line on stderr (missed gates: some more) and an exit code.
 
     With `--debug` among the arguments the traceback shows.
     """

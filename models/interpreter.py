@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,42 @@ class Interpreter:
         scale, zero = self._output["quantization"]
         self._scale, self._zero = np.float32(scale), np.int32(zero)
 
+    def show(self, image: NDArray[np.uint8]) -> None:
+        """Put a picture into the input, as `run` takes it."""
+        if self.dtype == np.int8:
+            image = np.bitwise_xor(image, 0x80).view(np.int8)
+        elif self.dtype == np.float32:
+            image = image.astype(np.float32)
+        self._interpreter.set_tensor(self._input["index"], image[np.newaxis])
+
+    def invoke(self) -> None:
+        """Run the network on the picture that was shown, and nothing else: what a time of it is a time of."""
+        self._interpreter.invoke()
+
+    def delegated(self) -> tuple[int, dict[str, int]] | None:
+        """How many pieces of the network the default delegate (XNNPACK) runs, and which operators it leaves.
+
+        The runtime lists the file's operators and, behind them, one `DELEGATE` for each piece. An operator is left
+        where the way back from the network's output meets it before a piece that gives the same tensor.
+
+        Returns:
+            (pieces, operators left to the runtime's own kernels by type); None where the runtime has no such list.
+        """
+        if not hasattr(self._interpreter, "_get_ops_details"):
+            return None
+        makers: dict[int, tuple[int, Any]] = {}
+        # In this order a piece takes the place of the operators it replaces.
+        for place, operator in enumerate(self._interpreter._get_ops_details()):
+            makers |= {int(tensor): (place, operator) for tensor in operator["outputs"]}
+        wanted, run = [int(self._output["index"])], {}
+        while wanted:
+            place, operator = makers.get(wanted.pop(), (-1, None))
+            if operator is not None and place not in run:
+                run[place] = operator["op_name"]
+                wanted += [int(tensor) for tensor in operator["inputs"]]
+        counts = Counter(run.values())
+        return counts.pop("DELEGATE", 0), dict(counts.most_common())
+
     def run(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run the network once.
 
@@ -101,12 +138,8 @@ class Interpreter:
         Returns:
             (classes,) float32 logits.
         """
-        if self.dtype == np.int8:
-            image = np.bitwise_xor(image, 0x80).view(np.int8)
-        elif self.dtype == np.float32:
-            image = image.astype(np.float32)
-        self._interpreter.set_tensor(self._input["index"], image[np.newaxis])
-        self._interpreter.invoke()
+        self.show(image)
+        self.invoke()
         raw = self._interpreter.get_tensor(self._output["index"])[0]
         if self.output_dtype == np.float32:
             return raw  # type: ignore[no-any-return]

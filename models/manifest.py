@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import UnionType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 from models.errors import BundleError
+from models.typed import typed
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE = (1, 2)
+"""Schema 2 added fields, all with a default; a file of schema 1 is read as one of schema 2 without them."""
+Scheme = Literal["none", "int8", "int16x8", "dynamic", "float16"]
+Target = Literal["xnnpack", "any"]
 Lighting = Literal["day", "night"]
 LIGHTINGS: tuple[Lighting, ...] = ("day", "night")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """What the network takes: (1, size, size, 3), raw 0-255, scaled inside the graph.
+    """What the network takes: (1, size, size, 3), raw 0-255 whatever the dtype, scaled inside the graph.
 
     `resize`: `stretch` = the box is stretched to the square, as `models.preprocess.prepare` does it.
     """
 
     size: int
     order: Literal["RGB"] = "RGB"
-    dtype: Literal["uint8", "int8"] = "uint8"
+    dtype: Literal["uint8", "int8", "float32"] = "uint8"
     resize: Literal["stretch"] = "stretch"
 
 
@@ -59,12 +59,26 @@ class OperatingPoint:
 
 @dataclass(frozen=True, slots=True)
 class ClassMetrics:
-    """Precision, recall and F1 of one class over `n` photos of it; a share of no photos is 0."""
+    """Precision, recall and F1 of one class over `n` photos of it; a share of no photos is 0.
+
+    `named`: photos that were given its name, right or wrong; None in files of schema 1.
+    """
 
     precision: float
     recall: float
     f1: float
     n: int
+    named: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A photo with another answer after the conversion: its path relative to the data folder, and class names."""
+
+    photo: str
+    label: str
+    before: str
+    after: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +87,10 @@ class Comparison:
 
     `agreement`: of the photos, those with the same answer before and after. `float_per_class` is the parent's, measured
     again beside the converted model, whose own stands in the manifest's `metrics`.
+
+    Since schema 2: the expected calibration error of both, each with its own temperature; `drop`, the share of photos
+    right before less the share right after, between `drop_low` and `drop_high` at 95 % (`models.evaluation.paired`);
+    and the photos that `changed` their answer, right or wrong.
     """
 
     n: int
@@ -80,6 +98,36 @@ class Comparison:
     accuracy: float
     agreement: float
     float_per_class: dict[str, ClassMetrics]
+    float_calibration_error: float | None = None
+    calibration_error: float | None = None
+    drop: float | None = None
+    drop_low: float | None = None
+    drop_high: float | None = None
+    changed: tuple[Changed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Raw invoke of the network and of its own float32 version, in one interleaved run on one thread.
+
+    `float_ms` and `ms` are medians of `runs` invokes each, in milliseconds on the machine that converted. `ratio`, of
+    the network's time to its float's, is the median over the rounds of that run: it holds where absolute times do not.
+    """
+
+    float_ms: float
+    ms: float
+    ratio: float
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A demand on a conversion: what was found and what is allowed, in words; `met` is None where it cannot be told."""
+
+    name: str
+    met: bool | None
+    found: str
+    allowed: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +135,40 @@ class Quantization:
     """How the numbers are stored, and what storing them so cost.
 
     `calibration` counts the pictures by class and lighting. `compared` is by lighting, empty where nothing was
-    compared. `operators` counts the network's operators by type; `float_operators` of them touch a float tensor.
+    compared. `operators` counts the network's operators by type; `float_operators` of them touch a float tensor. A
+    .tflite file of plain floats has the scheme `none` too: what tells a trained bundle is its files.
     """
 
-    scheme: Literal["none", "int8"] = "none"
+    scheme: Scheme = "none"
     calibration: dict[str, dict[str, int]] = field(default_factory=dict)
     compared: dict[str, Comparison] = field(default_factory=dict)
     operators: dict[str, int] = field(default_factory=dict)
     float_operators: int | None = None
+    float_tensors: int | None = None
+    """Float tensors that operators read or write, counted at each operator."""
+    target: Target = "any"
+    """What it was made for: `xnnpack` (LiteRT on a CPU) or any runtime."""
+    partitions: int | None = None
+    """Pieces that XNNPACK runs; None where they could not be counted."""
+    outside: dict[str, int] = field(default_factory=dict)
+    """Operators by type that XNNPACK leaves to the runtime's own kernels."""
+    size_bytes: int | None = None
+    float_bytes: int | None = None
+    """Of the same network as a float32 .tflite file."""
+    speed: Speed | None = None
+    gates: tuple[Gate, ...] = ()
+    recipe: dict[str, Any] = field(default_factory=dict)
+    """What the conversion did, step by step."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """How long each stage of the conversion took."""
+
+    @property
+    def same_everywhere(self) -> bool:
+        """Whether all devices compute the same bits with it: integers, and XNNPACK runs the network in one piece.
+
+        Of schema 1 there are only int8 bundles, whose partitions were not counted.
+        """
+        return self.scheme == "int8" and self.partitions in (None, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,75 +248,25 @@ class Manifest:
         except json.JSONDecodeError as error:
             raise BundleError(f"manifest.json: expected JSON, found {error}; copy the bundle again") from error
         version = raw.get("schema_version") if isinstance(raw, dict) else None
-        if version != SCHEMA_VERSION:
-            raise BundleError(f"manifest.json: expected schema_version {SCHEMA_VERSION}, found {version}; "
-                              f"use the edge-watch release that wrote the bundle, or convert it again")
+        if version not in READABLE:
+            raise BundleError(f"manifest.json: expected schema_version {' or '.join(map(str, READABLE))}, found "
+                              f"{version}; use the edge-watch release that wrote the bundle, or convert it again")
         stated, expected = raw.pop("sha256", None), digest(raw)
         if stated != expected:
             raise BundleError(f"manifest.json: expected sha256 {expected[:12]}, found {str(stated)[:12]}; "
                               f"the bundle is damaged or was edited, copy it again")
         try:
-            found = cls(**{
-                **raw,
-                "input": InputSpec(**raw["input"]),
-                "output": OutputSpec(**raw["output"]),
-                "quantization": _quantization(raw["quantization"]),
-                "operating_points": {
-                    name: _each(points, OperatingPoint) for name, points in raw["operating_points"].items()
-                },
-                "metrics": {
-                    lighting: Metrics(**{**measured, "per_class": _each(measured["per_class"], ClassMetrics)})
-                    for lighting, measured in raw["metrics"].items()
-                },
-                "provenance": Provenance(**raw["provenance"]),
-            })
-        except (KeyError, TypeError, AttributeError) as error:
-            raise BundleError(f"manifest.json: expected the fields of schema {SCHEMA_VERSION}, found a difference: "
+            found: Manifest = typed(cls, {**raw, "schema_version": SCHEMA_VERSION})
+        except (KeyError, TypeError) as error:
+            raise BundleError(f"manifest.json: expected the fields of schema {version}, found a difference: "
                               f"{error}; copy the bundle again") from error
-        wrong = _misfit(found, cls)
-        if wrong is None and (found.temperature <= 0 or found.input.size <= 0):
-            wrong = "temperature and input size must be above 0"
-        if wrong is not None:
-            raise BundleError(f"manifest.json: expected the types of schema {SCHEMA_VERSION}, found {wrong}; "
-                              f"copy the bundle again")
+        except ValueError as error:
+            raise BundleError(f"manifest.json: expected the types of schema {version}, found {error}; "
+                              f"copy the bundle again") from error
+        if found.temperature <= 0 or found.input.size <= 0:
+            raise BundleError(f"manifest.json: expected a temperature and an input size above 0, found "
+                              f"{found.temperature} and {found.input.size}; copy the bundle again")
         return found
-
-
-def _misfit(value: Any, kind: Any, name: str = "") -> str | None:
-    """The first value within `value` that is not of the type `kind`, as `field = value`; None when all are."""
-    inner: list[tuple[Any, Any, str]] = []
-    if dataclasses.is_dataclass(kind):
-        fits = type(value) is kind
-        inner = [(getattr(value, key), hint, key) for key, hint in _hints(kind).items()] if fits else []
-    elif get_origin(kind) is dict:
-        fits = isinstance(value, dict)
-        inner = [(item, get_args(kind)[1], f"{name}.{key}") for key, item in value.items()] if fits else []
-    elif get_origin(kind) is Literal:
-        fits = value in get_args(kind)
-    elif get_origin(kind) is UnionType:
-        fits = any(_misfit(value, choice) is None for choice in get_args(kind))
-    elif kind is float:
-        fits = type(value) in (int, float) and math.isfinite(value)
-    else:
-        fits = kind is Any or type(value) is kind
-    if not fits:
-        return f"{name} = {value!r}"[:120]
-    return next((wrong for item, hint, key in inner if (wrong := _misfit(item, hint, key)) is not None), None)
-
-
-_hints: Callable[[Any], dict[str, Any]] = functools.cache(get_type_hints)
-
-
-def _quantization(raw: Mapping[str, Any]) -> Quantization:
-    compared = {
-        lighting: Comparison(**{**found, "float_per_class": _each(found["float_per_class"], ClassMetrics)})
-        for lighting, found in raw["compared"].items()
-    }
-    return Quantization(**{**raw, "compared": compared})
-
-
-def _each(raw: Mapping[str, Mapping[str, Any]], kind: type[T]) -> dict[str, T]:
-    return {key: kind(**values) for key, values in raw.items()}
 
 
 def _rounded(value: Any) -> Any:

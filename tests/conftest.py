@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge.cameras import demo
 from edge.outbox import FILE_NAME, Outbox
 from edge.types import Frame
+from models.bundle import ModelBundle
 from tests.broker import KEEPS, Mosquitto
 
 START = datetime(2026, 5, 1, 6, 0, tzinfo=UTC)
@@ -23,6 +25,33 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip("needs ../shared, which is not there")
     return folder
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Pictures that this project draws itself: the demo scene, around its animal once that is there."""
+    # Not before `models`, which says how loud OpenCV is to be.
+    import cv2
+
+    folder = tmp_path_factory.mktemp("drawn")
+    paths = []
+    for number, second in enumerate(np.arange(2.0, 14.0, 0.5)):
+        picture, box = demo.draw(float(second)), demo.animal_box(float(second))
+        if box is not None:
+            height, width = picture.shape[:2]
+            left, top = max(0, round(box.x * width)), max(0, round(box.y * height))
+            picture = picture[top : top + round(box.height * height), left : left + round(box.width * width)]
+        paths.append(folder / f"demo{number}.png")
+        cv2.imwrite(str(paths[-1]), picture)
+    return paths
+
+
+@pytest.fixture(scope="session")
+def tiny_parent(tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
+    """A tiny float bundle, runs/tiny in a folder that also holds its photos; not to be changed."""
+    from tests import tiny
+
+    return ModelBundle.open(tiny.float_bundle(tmp_path_factory.mktemp("tiny")))
 
 
 @pytest.fixture

@@ -81,8 +81,10 @@ def test_no_bundle_under_runs_says_how_to_make_one(place: Path, capsys: pytest.C
 
 def test_folder_that_is_no_bundle(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (place / "photos").mkdir()
-    assert "photos: expected a model bundle (a folder with manifest.json)" in refused(capsys, "photos")
-    assert "nowhere: expected a model bundle" in refused(capsys, "nowhere")
+    assert "photos: expected a float bundle, a .keras or .h5 file, or a SavedModel's folder, found a folder without " \
+        "manifest.json and saved_model.pb" in refused(capsys, "photos")
+    assert "nowhere: expected a float bundle, a .keras or .h5 file, or a SavedModel's folder, found nothing" in refused(
+        capsys, "nowhere")
 
 
 def test_newest_float_bundle_is_the_one_written_last(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,13 +140,17 @@ def test_samples_are_taken_evenly_and_in_a_seeded_order(place: Path) -> None:
     assert four.counts == {"deer": {"day": 1, "night": 1}, "tiger": {"day": 1, "night": 1}}
     assert np.array_equal(whole.images[:4], four.images)
     assert np.array_equal(read_calibration(found).images, whole.images)
+    assert not np.array_equal(read_calibration(found, seed=2).images, whole.images)
+    assert whole.source == {"source": "bundle", "seed": 1}
+    assert [NAMES[label] for label in four.labels] == [
+        name for image in four.images for name, known in zip(NAMES * 4, np.load(found.path / CALIBRATION)["images"],
+                                                             strict=True) if np.array_equal(image, known)]
     assert sorted(map(bytes, whole.images)) == sorted(map(bytes, np.load(found.path / CALIBRATION)["images"]))
 
 
 def test_samples_that_are_not_there(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle(place)
     assert "expected 9 calibration pictures, found 8" in refused(capsys, "runs/deer", "--samples", "9")
-    assert "--samples: expected a number" in refused(capsys, "runs/deer", "--samples", "0", code=2)
 
 
 def test_output_that_exists_is_kept(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,7 +164,7 @@ def test_output_that_exists_is_kept(place: Path, capsys: pytest.CaptureFixture[s
 def test_float_bundle_is_never_its_own_output(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle(place)
     said = refused(capsys, "runs/deer", "--out", "runs/../runs/deer", "--force", code=2)
-    assert "expected another folder than the float bundle's" in said
+    assert "expected another folder than the float model's" in said
 
 
 def test_output_below_a_file(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -202,6 +208,38 @@ def test_odd_list_of_photos_is_refused(
     assert expected in refused(capsys, "odd")
 
 
+@pytest.mark.parametrize(("arguments", "expected"), [
+    (("float16", "--calibration", "photos"), "--calibration: expected it with --quantize int8 or int16x8 only, found"),
+    (("none", "--samples", "9"), "--samples: expected it with --quantize int8 or int16x8 only, found it with none"),
+    (("int16x8", "--io", "uint8"), "--io: expected it with --quantize int8 only, found it with int16x8"),
+    (("dynamic", "--fine-tune", "never"), "--fine-tune: expected it with --quantize int8 only, found it with dynamic"),
+    (("float16", "--on-miss", "ladder"), "--on-miss ladder: expected it with --quantize int8"),
+    (("int16x8", "--for", "xnnpack"), "--for xnnpack: expected a scheme that XNNPACK runs, found int16x8"),
+    (("int8", "--no-verify", "--data", "photos"), "--data: expected it without --no-verify"),
+    (("int8", "--no-verify", "--max-drop", "1"), "--max-drop: expected it without --no-verify"),
+    (("int8", "--samples", "0"), "--samples: expected a number of pictures from 1, found 0"),
+    (("int8", "--seed", "-1"), "--seed: expected a number from 0, found -1"),
+    (("int8", "--max-drop", "nan"), "--max-drop: expected percentage points from 0 to 100, found nan"),
+    (("int8", "--max-drop", "-0.5"), "--max-drop: expected percentage points from 0 to 100, found -0.5"),
+    (("int8", "--input-range", "1", "0"), "--input-range: expected two numbers, the lower one first, found 1 0"),
+    (("int8", "--input-range", "0", "inf"), "--input-range: expected two numbers, the lower one first, found 0 inf"),
+    (("int8", "--input-range", "0", "1"), "--input-range: expected none with a bundle, whose network takes raw 0-255"),
+    (("int8", "--labels", "labels.txt"), "--labels: expected none with a bundle, which has labels of its own"),
+    (("int8", "--out", "runs/deer"), "--out runs/deer: expected another folder than the float model's"),
+    (("int8", "--calibration", "nowhere"), "--calibration nowhere: expected a folder of photos, found none"),
+])
+def test_options_that_cannot_be_meant_together_are_wrong_usage(
+    place: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], expected: str
+) -> None:
+    bundle(place)
+    before = sorted(place.rglob("*"))
+    assert main(["--quantize", arguments[0], "runs/deer", *arguments[1:]]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"convert: {expected}")
+    assert said.count("\n") == 1
+    assert sorted(place.rglob("*")) == before
+
+
 def test_wrong_usage_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in ([], ["--quantize", "int4"], ["--quantize", "int8", "a", "b"]):
         with pytest.raises(SystemExit) as end:
@@ -211,7 +249,7 @@ def test_wrong_usage_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_debug_shows_the_traceback(place: Path) -> None:
-    with pytest.raises(BundleError, match="nowhere: expected a model bundle"):
+    with pytest.raises(EdgeWatchError, match="nowhere: expected a float bundle"):
         main(["--quantize", "int8", "nowhere", "--debug"])
 
 
@@ -244,7 +282,7 @@ def test_trial_that_dies_of_a_signal_is_an_error(tmp_path: Path, monkeypatch: py
         try_out(tmp_path / "model.tflite")
 
 
-def test_tensorflow_stands_in_one_module_of_convert() -> None:
+def test_tensorflow_stands_in_three_modules_of_convert() -> None:
     importing = set()
     for file in (ROOT / "convert").glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -252,7 +290,7 @@ def test_tensorflow_stands_in_one_module_of_convert() -> None:
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             if {name.partition(".")[0] for name in names} & {"tensorflow", "keras"}:
                 importing.add(file.name)
-    assert importing == {"int8.py"}
+    assert importing == {"source.py", "engine.py", "tune.py"}
 
 
 def test_missing_tensorflow_says_what_to_type(

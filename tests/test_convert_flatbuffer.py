@@ -11,9 +11,9 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from convert.flatbuffer import Graph, Port, read_graph, require_integer, shift_logits, with_metadata
-from convert.int8 import FloatModel, quiet
+from convert.flatbuffer import Graph, Port, read_graph, require_integer, with_metadata
 from convert.metadata import embed
+from convert.quiet import quiet
 from models.errors import BundleError
 
 GOOD = Graph({"CONV_2D": 1}, 0, (), (), Port("UINT8", (1, 8, 8, 3), 1.0, 0), Port("UINT8", (1, 2), 0.1, 3))
@@ -41,23 +41,6 @@ def files() -> dict[str, bytes]:
         return {"float": convert(1), "dynamic": convert(1, tf.lite.Optimize.DEFAULT), "open": convert(None)}
 
 
-@pytest.fixture(scope="module")
-def integer(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The untrained network in int8."""
-    with quiet():
-        import keras
-
-        layers = keras.layers
-        image = keras.Input((32, 32, 3))
-        found = layers.GlobalAveragePooling2D()(layers.Conv2D(16, 5, activation="relu")(image))
-        path = tmp_path_factory.mktemp("integer") / "model.keras"
-        keras.utils.set_random_seed(2)
-        # A bias of zeros would be left out by the converter.
-        keras.Model(image, layers.Dense(64, bias_initializer="random_normal")(found)).save(path)
-    pictures = np.random.default_rng(1).integers(0, 256, (8, 32, 32, 3)).astype(np.uint8)
-    return FloatModel(path).to_int8(pictures)
-
-
 @pytest.mark.parametrize("kind", ["float", "dynamic", "open"])
 def test_float_tensors_are_found(files: dict[str, bytes], kind: str) -> None:
     graph = read_graph(files[kind])
@@ -75,12 +58,12 @@ def test_float_tensors_are_found(files: dict[str, bytes], kind: str) -> None:
     ({"float_tensors": ("ADD x",), "float_operators": 1}, r"found 1 float operators \(first: ADD x\)"),
     ({"operators": {"SHAPE": 1, "PACK": 1}}, r"found .* and \['SHAPE', 'PACK'\]"),
     ({"per_tensor": ("kernel",)}, "expected a scale for each channel, found one for all in kernel"),
-    ({"input": Port("UINT8", (1, 8, 8, 3), 0.99, 0)}, "expected raw uint8 0-255 as input .* the calibration pictures"),
-    ({"input": Port("UINT8", (1, 8, 8, 3), 1.0, 1)}, "expected raw uint8 0-255 as input"),
-    ({"input": Port("INT8", (1, 8, 8, 3), 1.0, 0)}, "expected raw uint8 0-255 as input"),
+    ({"input": Port("UINT8", (1, 8, 8, 3), 0.99, 0)}, "expected raw 0-255 as input .*0.99"),
+    ({"input": Port("UINT8", (1, 8, 8, 3), 1.0, 1)}, "expected raw 0-255 as input"),
+    ({"input": Port("INT8", (1, 8, 8, 3), 1.0, 0)}, "expected raw 0-255 as input"),
     ({"input": Port("UINT8", (1, 9, 9, 3), 1.0, 0)}, r"found \(1, 9, 9, 3\)"),
     ({"output": Port("UINT8", (1, 3), 0.1, 0)}, r"\(1, 2\) out .* found .* \(1, 3\)"),
-    ({"output": Port("FLOAT32", (1, 2), 0.0, 0)}, "expected quantized logits"),
+    ({"output": Port("FLOAT32", (1, 2), 0.0, 0)}, "expected uint8 logits as output"),
 ])
 def test_what_an_int8_bundle_promises_is_checked(change: dict[str, Any], expected: str) -> None:
     import dataclasses
@@ -130,34 +113,6 @@ def test_weights_stay_aligned_to_16_bytes(files: dict[str, bytes]) -> None:
     places = [buffer.DataAsNumpy().__array_interface__["data"][0] - start for buffer in held if buffer.DataLength()]
     assert len(places) > 4
     assert {place % 16 for place in places} == {0}
-
-
-def test_logits_are_shifted_and_nothing_else(integer: bytes) -> None:
-    shift = np.linspace(-2, 2, 64).astype(np.float32)
-    pictures = np.random.default_rng(0).integers(0, 256, (6, 1, 32, 32, 3)).astype(np.uint8)
-    answers = []
-    shifted = shift_logits(integer, shift)
-    assert shifted is not None
-    for content in (integer, shifted):
-        network = Interpreter(model_content=content)
-        network.allocate_tensors()
-        taken, given = network.get_input_details()[0], network.get_output_details()[0]
-        scale, zero = given["quantization"]
-        for picture in pictures:
-            network.set_tensor(taken["index"], picture)
-            network.invoke()
-            answers.append((network.get_tensor(given["index"])[0].astype(np.float32) - zero) * scale)
-    before, after = np.array(answers[:6]), np.array(answers[6:])
-    inside = (before + shift > before.min()) & (before + shift < before.max())
-    assert inside.mean() > 0.3
-    # The sum is rounded to a step of the output; where it is outside of the output's range it saturates.
-    assert np.abs(after - before - shift)[inside].max() <= scale * 1.01
-    assert np.abs((after - before - shift)[inside].mean()) < scale / 4
-    assert shift_logits(integer, np.zeros(64, np.float32)) == shift_logits(shifted, -shift), "there and back again"
-
-
-def test_network_without_a_quantized_bias_cannot_be_shifted(files: dict[str, bytes]) -> None:
-    assert shift_logits(files["float"], np.zeros(64, np.float32)) is None
 
 
 def test_entry_of_the_same_name_is_replaced(files: dict[str, bytes]) -> None:

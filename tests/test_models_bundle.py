@@ -17,8 +17,10 @@ from models.bundle import ModelBundle, default_bundle, file_hash, newest_float, 
 from models.errors import BundleError, EdgeWatchError
 from models.labels import Label, LabelMap
 from models.manifest import (
+    Changed,
     ClassMetrics,
     Comparison,
+    Gate,
     InputSpec,
     Manifest,
     Metrics,
@@ -26,6 +28,7 @@ from models.manifest import (
     OutputSpec,
     Provenance,
     Quantization,
+    Speed,
     digest,
 )
 
@@ -112,23 +115,30 @@ def test_missing_file_is_named(bundle: Path) -> None:
 
 
 @pytest.mark.parametrize(("change", "expected"), [
-    (lambda raw: raw.update(schema_version=2), "expected schema_version 1, found 2"),
-    (lambda raw: raw.pop("schema_version"), "expected schema_version 1, found None"),
+    (lambda raw: raw.update(schema_version=3), "expected schema_version 1 or 2, found 3"),
+    (lambda raw: raw.update(schema_version=[2]), "expected schema_version 1 or 2, found [2]"),
+    (lambda raw: raw.pop("schema_version"), "expected schema_version 1 or 2, found None"),
     (lambda raw: raw.pop("temperature"), "temperature"),
     (lambda raw: raw.update(extra=1), "extra"),
     (lambda raw: raw["input"].pop("size"), "size"),
-    (lambda raw: raw["quantization"].pop("compared"), "compared"),
-    (lambda raw: raw.update(metrics=[]), "found a difference"),
+    (lambda raw: raw["quantization"].update(odd=1), "found a difference: 'odd'"),
+    (lambda raw: raw["quantization"]["compared"]["day"].pop("agreement"), "agreement"),
+    (lambda raw: raw.update(metrics=[]), "expected the types of schema 2, found metrics = []"),
+    (lambda raw: raw.update(input=None), "found input = None"),
     (lambda raw: raw["output"].update(classes=3), "expected 3 labels, found 2"),
-    (lambda raw: raw.update(temperature="1.0"), "expected the types of schema 1, found temperature = '1.0'"),
+    (lambda raw: raw.update(temperature="1.0"), "expected the types of schema 2, found temperature = '1.0'"),
+    (lambda raw: raw.update(temperature=True), "found temperature = True"),
     (lambda raw: raw.update(temperature=float("nan")), "found temperature = nan"),
-    (lambda raw: raw.update(temperature=0), "temperature and input size must be above 0"),
+    (lambda raw: raw.update(temperature=0), "expected a temperature and an input size above 0, found 0 and 32"),
     (lambda raw: raw["input"].update(order="BGR"), "found order = 'BGR'"),
     (lambda raw: raw["input"].update(size=224.0), "found size = 224.0"),
     (lambda raw: raw.update(verified="yes"), "found verified = 'yes'"),
     (lambda raw: raw["files"].update({"x": 1}), "found files.x = 1"),
     (lambda raw: raw["operating_points"]["lion"]["day"].update(threshold=None), "found threshold = None"),
     (lambda raw: raw["quantization"].update(float_operators="0"), "found float_operators = '0'"),
+    (lambda raw: raw["quantization"].update(scheme="int4"), "found scheme = 'int4'"),
+    (lambda raw: raw["quantization"].update(gates=["accuracy"]), "found gates.0 = 'accuracy'"),
+    (lambda raw: raw["quantization"].update(speed={"ms": 1.0}), "float_ms"),
     (lambda raw: raw["files"].pop("golden.npz"), "expected golden.npz among the bundle's files"),
     (lambda raw: raw["files"].pop("labels.csv"), "expected labels.csv among the bundle's files"),
     (lambda raw: raw["files"].pop("model.tflite"), "expected model.tflite or model.keras, found neither"),
@@ -136,6 +146,53 @@ def test_missing_file_is_named(bundle: Path) -> None:
 def test_damaged_manifest_is_refused(bundle: Path, change: Callable[[dict[str, Any]], object], expected: str) -> None:
     edit(bundle, change)
     assert expected in refused(bundle)
+
+
+CONVERTED = Quantization(
+    "float16", compared={"day": Comparison(8, 0.5, 0.75, 0.875, {"lion": CLASS}, 0.125, 0.0625, -0.25, -0.5, 0.0,
+                                           (Changed("test/lion/1.jpg", "lion", "tiger", "lion"),))},
+    operators={"CONV_2D": 4, "MEAN": 1}, float_operators=5, float_tensors=12, target="xnnpack", partitions=2,
+    outside={"MEAN": 1}, size_bytes=500, float_bytes=1000, speed=Speed(2.0, 1.5, 0.75, 150),
+    gates=(Gate("accuracy as taken", None, "8 photos", "0.5"), Gate("no float tensor", False, "12", "0")),
+    recipe={"rewrites": ["one", "two"], "ranges": {"pictures": 3}}, seconds={"proof": 1.5},
+)
+
+
+def test_everything_that_a_conversion_found_is_read_again(tmp_path: Path) -> None:
+    made = write_bundle(tmp_path / "w", replace(MANIFEST, quantization=CONVERTED, metrics={}), LABELS,
+                        {"model.tflite": b"network", "golden.npz": b"golden"})
+    found = ModelBundle.open(made.path).manifest
+    rounded = replace(CONVERTED.compared["day"], float_per_class={"lion": replace(CLASS, f1=0.333333)})
+    assert found.quantization == replace(CONVERTED, compared={"day": rounded})
+    assert json.loads((made.path / "manifest.json").read_text())["schema_version"] == 2
+
+
+def test_file_of_schema_1_is_read_and_written_as_one_of_schema_2(bundle: Path) -> None:
+    old = {"Comparison": ("float_calibration_error", "calibration_error", "drop", "drop_low", "drop_high", "changed"),
+           "Quantization": ("float_tensors", "target", "partitions", "outside", "size_bytes", "float_bytes", "speed",
+                            "gates", "recipe", "seconds")}
+
+    def make_old(raw: dict[str, Any]) -> None:
+        raw["schema_version"] = 1
+        stored = raw["quantization"]
+        compared = stored["compared"]["day"]
+        for per_class in (compared["float_per_class"], raw["metrics"]["day"]["per_class"]):
+            for each in per_class.values():
+                del each["named"]
+        for key in old["Comparison"]:
+            del compared[key]
+        for key in old["Quantization"]:
+            del stored[key]
+
+    written = ModelBundle.open(bundle).manifest
+    edit(bundle, make_old)
+    found = ModelBundle.open(bundle).manifest
+    assert found == written
+    assert found.schema_version == 2
+    assert (found.quantization.scheme, found.quantization.partitions, found.quantization.gates) == ("int8", None, ())
+    assert found.quantization.same_everywhere
+    edit(bundle, lambda raw: raw.update(temperature="1"))
+    assert "expected the types of schema 1, found temperature = '1'" in refused(bundle)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe"])

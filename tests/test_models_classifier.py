@@ -8,58 +8,33 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import ai_edge_litert
+import ai_edge_litert.interpreter
 import cv2
 import numpy as np
 import pytest
-from ai_edge_litert import schema_py_generated as schema
 
 import models.interpreter
-from convert.flatbuffer import IDENTIFIER
-from models.bundle import ModelBundle, write_bundle
+from models.bundle import ModelBundle, default_bundle, write_bundle
 from models.classifier import Classifier
 from models.errors import BundleError, MissingRuntimeError
 from models.images import read_image
 from models.interpreter import Interpreter
 from models.labels import Label, LabelMap
-from models.manifest import LIGHTINGS, InputSpec, Manifest, OperatingPoint, OutputSpec, Provenance, Quantization
+from models.manifest import (
+    LIGHTINGS,
+    InputSpec,
+    Manifest,
+    OperatingPoint,
+    OutputSpec,
+    Provenance,
+    Quantization,
+    Scheme,
+)
 from models.preprocess import prepare
 from tests import tiny
+from tests.networks import colours, swishes
 
 SIZE = 4
-TYPES = {"uint8": schema.TensorType.UINT8, "int8": schema.TensorType.INT8, "float32": schema.TensorType.FLOAT32}
-
-
-def network(
-    given: str = "uint8", scale: float = 0.5, zero: int = 10, shape: tuple[int, ...] = (1, SIZE, SIZE, 3)
-) -> bytes:
-    """A .tflite file that gives the mean of each colour: (1, size, size, 3) in, (1, 3) out, written by hand."""
-    import flatbuffers
-
-    model, graph, code = schema.ModelT(), schema.SubGraphT(), schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.MEAN
-    axes = schema.BufferT()
-    axes.data = np.frombuffer(np.array([1, 2], np.int32).tobytes(), np.uint8)
-    model.version, model.operatorCodes, model.buffers = 3, [code], [schema.BufferT(), axes]
-    for name, dtype, form, buffer in (("image", given, shape, 0), ("axes", "int32", (2,), 1),
-                                      ("logits", given, (shape[0], shape[-1]), 0)):
-        tensor = schema.TensorT()
-        tensor.name, tensor.shape, tensor.buffer = name.encode(), list(form), buffer
-        tensor.type = schema.TensorType.INT32 if dtype == "int32" else TYPES[dtype]
-        if dtype in ("uint8", "int8"):
-            tensor.quantization = schema.QuantizationParametersT()
-            tensor.quantization.scale, tensor.quantization.zeroPoint = [scale], [zero]
-        graph.tensors = [*(graph.tensors or []), tensor]
-    operator = schema.OperatorT()
-    operator.inputs, operator.outputs = [0, 1], [2]
-    operator.builtinOptionsType = schema.BuiltinOptions.ReducerOptions
-    operator.builtinOptions = schema.ReducerOptionsT()
-    graph.inputs, graph.outputs, graph.operators = [0], [2], [operator]
-    model.subgraphs = [graph]
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), IDENTIFIER)
-    return bytes(builder.Output())
-
 
 def stored(tmp_path: Path, content: bytes) -> Path:
     (tmp_path / "model.tflite").write_bytes(content)
@@ -77,7 +52,7 @@ COLOURS = np.full((SIZE, SIZE, 3), (20, 130, 250), np.uint8)
     ("int8", 127, [-117.5, -62.5, -2.5]),
 ])
 def test_input_and_output_of_every_kind(tmp_path: Path, given: str, zero: int, expected: list[float]) -> None:
-    found = Interpreter(stored(tmp_path, network(given, zero=zero)))
+    found = Interpreter(stored(tmp_path, colours(given, zero=zero)))
     assert (found.size, found.dtype, found.classes, found.output_dtype) == (SIZE, np.dtype(given), 3, np.dtype(given))
     assert found.runtime == "ai_edge_litert"
     assert found.version[0].isdigit()
@@ -92,7 +67,7 @@ def test_input_and_output_of_every_kind(tmp_path: Path, given: str, zero: int, e
 @pytest.mark.parametrize("shape", [(2, 4, 4, 3), (1, 4, 5, 3), (1, 4, 4, 1)])
 def test_network_of_another_shape_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
     with pytest.raises(BundleError, match=r"expected an input of \(1, size, size, 3\), found"):
-        Interpreter(stored(tmp_path, network(shape=shape)))
+        Interpreter(stored(tmp_path, colours(shape=shape)))
 
 
 def test_file_that_the_runtime_refuses(tmp_path: Path) -> None:
@@ -115,7 +90,7 @@ def hide(monkeypatch: pytest.MonkeyPatch, *hidden: str) -> None:
 def test_missing_runtime_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hide(monkeypatch, "ai_edge_litert", "tflite_runtime")
     with pytest.raises(MissingRuntimeError) as found:
-        Interpreter(stored(tmp_path, network()))
+        Interpreter(stored(tmp_path, colours()))
     assert "expected ai-edge-litert or tflite-runtime, found neither" in str(found.value)
     assert "pip install ai-edge-litert" in str(found.value)
     assert "pip install '.[tflite]'" in str(found.value)
@@ -128,7 +103,9 @@ POINTS = {name: dict.fromkeys(LIGHTINGS, OperatingPoint(0.5, 1, 1, 1)) for name 
 RUNTIME = f"ai_edge_litert {importlib.metadata.version('ai_edge_litert')}"
 
 
-def bundle(folder: Path, golden: np.ndarray | None = None, **changes: Any) -> ModelBundle:
+def bundle(
+    folder: Path, golden: np.ndarray | None = None, model: bytes = b"", **changes: Any
+) -> ModelBundle:
     """A bundle whose network gives the mean of each colour as logits."""
     pictures = np.stack([COLOURS, np.zeros_like(COLOURS)])
     outputs = np.array([[5, 60, 120], [-5, -5, -5]], np.float32) if golden is None else golden
@@ -141,7 +118,7 @@ def bundle(folder: Path, golden: np.ndarray | None = None, **changes: Any) -> Mo
     labels = LabelMap([Label(name, name, "", "animal") for name in ("red", "green", "blue")])
     folder.mkdir(parents=True, exist_ok=True)
     return write_bundle(folder / "colours", replace(manifest, **changes), labels,
-                        {"model.tflite": network(), "golden.npz": content})
+                        {"model.tflite": model or colours(), "golden.npz": content})
 
 
 def test_picture_becomes_probabilities(tmp_path: Path) -> None:
@@ -175,11 +152,45 @@ def test_other_outputs_than_the_golden_ones_are_refused(tmp_path: Path) -> None:
     inputs=np.zeros((2, 9, 9, 3), np.uint8), outputs=np.zeros((2, 3), np.float32), runtime=np.array("x"))])
 def test_damaged_golden_pictures_are_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
     found = bundle(tmp_path)
-    files: dict[str, bytes | Path] = {"model.tflite": network(), "golden.npz": content}
+    files: dict[str, bytes | Path] = {"model.tflite": colours(), "golden.npz": content}
     odd = write_bundle(tmp_path / "odd", found.manifest, found.labels, files)
     with pytest.raises(BundleError, match=r"golden\.npz: expected pictures that fit the model") as refused:
         Classifier(odd)
     assert "\n" not in str(refused.value)
+
+
+FLOATS: dict[str, Any] = {"input": InputSpec(SIZE, dtype="float32"), "output": OutputSpec(3, "float32")}
+
+
+@pytest.mark.parametrize("scheme", ["none", "float16", "dynamic", "int16x8"])
+def test_floats_may_round_otherwise_on_another_processor(tmp_path: Path, scheme: Scheme) -> None:
+    model, changes = colours("float32"), {**FLOATS, "quantization": Quantization(scheme)}
+    near = np.array([[20.001, 130, 250], [0, 0, 0]], np.float32)
+    image = np.full((SIZE, SIZE, 3), (250, 130, 20), np.uint8)
+    assert Classifier(bundle(tmp_path / "near", near, model, **changes)).logits(image).tolist() == [20, 130, 250]
+    other = np.array([[300, 130, 250], [0, 0, 0]], np.float32)
+    with pytest.raises(BundleError, match="expected the golden outputs"):
+        Classifier(bundle(tmp_path / "other", other, model, **changes))
+
+
+@pytest.mark.parametrize(("partitions", "exact"), [(None, True), (1, True), (2, False)])
+def test_bits_are_promised_where_one_piece_runs_all(tmp_path: Path, partitions: int | None, exact: bool) -> None:
+    near = np.array([[5, 60, 120.5], [-5, -5, -5]], np.float32)
+    found = bundle(tmp_path, near, quantization=Quantization("int8", partitions=partitions))
+    if exact:
+        with pytest.raises(BundleError, match="expected the golden outputs"):
+            Classifier(found)
+    else:
+        Classifier(found)
+
+
+def test_pieces_of_a_network_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Interpreter(stored(tmp_path, swishes())).delegated() == (2, {"HARD_SWISH": 2})
+    assert Interpreter(stored(tmp_path, colours())).delegated() == (1, {})
+    # The scaling to the network's own integers stands outside: XNNPACK does not turn uint8 into int8.
+    assert Interpreter(default_bundle() / "model.tflite").delegated() == (1, {"QUANTIZE": 2})
+    monkeypatch.delattr(ai_edge_litert.interpreter.Interpreter, "_get_ops_details")
+    assert Interpreter(stored(tmp_path, colours())).delegated() is None
 
 
 def test_another_version_of_the_runtime_may_round_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from models.evaluation import (
     measure,
     operating_point,
     operating_points,
+    paired,
     precision_recall,
     reliability,
     softmax,
@@ -73,8 +74,8 @@ def test_metrics_by_hand() -> None:
     found = measure(probabilities, np.array([0, 0, 1, 3]), ["a", "b", "c", "d"])
     assert (found.n, found.accuracy, found.top3) == (4, 0.5, 0.75)
     assert found.per_class == {
-        "a": ClassMetrics(0.5, 0.5, 0.5, 2), "b": ClassMetrics(0.5, 1.0, pytest.approx(2 / 3), 1),
-        "c": ClassMetrics(0, 0, 0, 0), "d": ClassMetrics(0, 0, 0, 1),
+        "a": ClassMetrics(0.5, 0.5, 0.5, 2, 2), "b": ClassMetrics(0.5, 1.0, pytest.approx(2 / 3), 1, 2),
+        "c": ClassMetrics(0, 0, 0, 0, 0), "d": ClassMetrics(0, 0, 0, 1, 0),
     }
     assert found.macro_f1 == pytest.approx((0.5 + 2 / 3 + 0) / 3), "classes without photos do not count"
 
@@ -167,6 +168,68 @@ def test_wilson_interval_as_in_the_literature() -> None:
     assert wilson(0, 20) == (0.0, pytest.approx(0.1611, abs=5e-5))
     assert wilson(1, 29) == (pytest.approx(0.0061, abs=5e-5), pytest.approx(0.1718, abs=5e-5))
     assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_paired_interval_as_in_the_literature() -> None:
+    # Tango's interval of two tables in Fagerland, Lydersen and Laake (Statistics in Medicine 2014, and their R package
+    # contingencytables), and of one in Chang et al. (PMC10763857, table 3).
+    assert paired(1, 7, 21) == (pytest.approx(-0.517, abs=5e-4), pytest.approx(-0.026, abs=5e-4))
+    assert paired(6, 16, 161) == (pytest.approx(-0.1240, abs=5e-5), pytest.approx(-0.0054, abs=5e-5))
+    assert paired(25, 2, 102) == (pytest.approx(0.139, abs=5e-4), pytest.approx(0.321, abs=5e-4))
+    # Where no answer changed it is that of Wilson for a share of none: z^2 / (n + z^2).
+    assert paired(0, 0, 24) == (pytest.approx(-0.13798, abs=5e-6), pytest.approx(0.13798, abs=5e-6))
+    assert paired(0, 0, 24)[1] == pytest.approx(wilson(0, 24)[1])
+    assert paired(9, 0, 9)[1] == 1
+    assert paired(0, 0, 0) == (-1, 1)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[int, int, int]:
+    """Photos lost, photos gained, all photos."""
+    n = draw(st.integers(1, 2000))
+    lost = draw(st.integers(0, n))
+    return lost, draw(st.integers(0, n - lost)), n
+
+
+@given(tables())
+def test_paired_interval_holds_what_was_seen_and_has_a_width(table: tuple[int, int, int]) -> None:
+    lost, gained, n = table
+    low, high = paired(lost, gained, n)
+    assert -1 <= low <= (lost - gained) / n + 1e-9
+    assert (lost - gained) / n - 1e-9 <= high <= 1
+    assert high - low > 1e-4
+
+
+@given(tables())
+def test_paired_interval_turns_over_when_before_and_after_are_exchanged(table: tuple[int, int, int]) -> None:
+    lost, gained, n = table
+    (low, high), (other_low, other_high) = paired(lost, gained, n), paired(gained, lost, n)
+    assert (other_low, other_high) == (pytest.approx(-high, abs=1e-9), pytest.approx(-low, abs=1e-9))
+
+
+@given(tables())
+def test_paired_interval_leaves_out_no_loss_where_mcnemars_test_does(table: tuple[int, int, int]) -> None:
+    lost, gained, _ = table
+    low, high = paired(*table)
+    statistic = (lost - gained) ** 2 / max(1, lost + gained) - 1.959964**2
+    if abs(statistic) > 1e-3:
+        assert (low > 0 or high < 0) == (statistic > 0)
+
+
+@given(tables(), st.integers(2, 5))
+def test_paired_interval_narrows_with_more_of_the_same(table: tuple[int, int, int], times: int) -> None:
+    low, high = paired(*table)
+    more_low, more_high = paired(*(times * each for each in table))
+    assert more_high - more_low < high - low
+
+
+def test_paired_interval_keeps_its_level() -> None:
+    """Of 20,000 drawn conversions that truly lose 2 of 100 photos and gain 1, about 95 % of intervals hold the loss."""
+    dice = np.random.default_rng(0)
+    drawn = dice.multinomial(300, [0.02, 0.01, 0.97], 20_000)
+    kinds, counts = np.unique(drawn[:, :2], axis=0, return_counts=True)
+    hits = [low <= 0.01 <= high for low, high in (paired(int(lost), int(gained), 300) for lost, gained in kinds)]
+    assert 0.94 < float(np.dot(hits, counts)) / 20_000 < 0.97
 
 
 def test_confusion_by_hand() -> None:

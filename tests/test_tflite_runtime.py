@@ -9,11 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
-from edge.cameras import demo
 from models.bundle import ModelBundle, default_bundle
 from models.classifier import Classifier
 
@@ -42,22 +39,6 @@ def fallback() -> Path:
                           capture_output=True, text=True)
     assert made.returncode == 0, made.stderr
     return PYTHON
-
-
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Pictures that this project draws itself: the demo scene, around its animal once that is there."""
-    folder = tmp_path_factory.mktemp("drawn")
-    paths = []
-    for number, second in enumerate(np.arange(2.0, 14.0, 0.5)):
-        picture, box = demo.draw(float(second)), demo.animal_box(float(second))
-        if box is not None:
-            height, width = picture.shape[:2]
-            left, top = max(0, round(box.x * width)), max(0, round(box.y * height))
-            picture = picture[top : top + round(box.height * height), left : left + round(box.width * width)]
-        paths.append(folder / f"demo{number}.png")
-        cv2.imwrite(str(paths[-1]), picture)
-    return paths
 
 
 def compare(python: Path, photos: list[Path]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from convert.int8 import quiet
+from convert.quiet import quiet
 from models.bundle import CALIBRATION, CARD, GOLDEN, KERAS, SPLIT, ModelBundle, file_hash, write_bundle
 from models.evaluation import calibrate, measure, softmax
 from models.images import read_image

@@ -1,0 +1,215 @@
+"""Which range of numbers each tensor stores: shaped by what the pictures show, searched for the least error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convert.engine import activations, sensitivities
+from convert.graph import NO_ACTIVATION, RELU, RELU6, Layer, Network
+from convert.quantize import WEIGHTS, Ranges, shared
+from convert.rewrites import absorbs, compensate
+
+Pictures = NDArray[np.uint8]
+Vector = NDArray[np.float32]
+KEPT = (99.5, 99.8, 99.9, 99.95, 99.98, 99.99, 99.998, 100.0)
+"""Per cent of a tensor's numbers between which the search chooses; the rest is clipped."""
+_RARE = 0.05
+"""Per cent of a channel's numbers at either end that do not count as its reach: outliers."""
+_LINEAR = 3.0
+"""Above it hard-swish gives what it gets."""
+_MARGIN = 0.8
+_LEAST_SHARE = 1 / 64
+_ROWS = 500
+"""Places of a batch that are looked at for the percentiles; each picture has up to 12,544."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What each channel of each computed tensor reaches over the pictures: lowest and highest number without outliers,
+    and the very highest; and for the whole tensor the percentiles `KEPT` from below and above."""
+
+    low: dict[int, Vector]
+    high: dict[int, Vector]
+    highest: dict[int, Vector]
+    kept: dict[int, Vector]
+
+
+def reach(network: Network, pictures: Pictures) -> Reach:
+    """Measure what the tensors of a float network reach, (n, size, size, 3) uint8 RGB pictures shown."""
+    found: dict[int, list[tuple[Vector, Vector, Vector, Vector]]] = {}
+    for batch in activations(network, pictures):
+        for tensor, values in batch.items():
+            columns = values.reshape(-1, values.shape[-1])
+            some = columns[:: max(1, len(columns) // _ROWS)]
+            low, high = np.percentile(some, (_RARE, 100 - _RARE), axis=0).astype(np.float32)
+            kept = np.percentile(some, [[100 - share for share in KEPT], KEPT])
+            kept[0, -1], kept[1, -1] = columns.min(), columns.max()
+            found.setdefault(tensor, []).append((low, high, columns.max(axis=0), kept))
+    return Reach(
+        {tensor: np.min([part[0] for part in parts], axis=0) for tensor, parts in found.items()},
+        {tensor: np.max([part[1] for part in parts], axis=0) for tensor, parts in found.items()},
+        {tensor: np.max([part[2] for part in parts], axis=0) for tensor, parts in found.items()},
+        {tensor: _over_all(np.array([part[3] for part in parts])) for tensor, parts in found.items()},
+    )
+
+
+def _over_all(parts: Vector) -> Vector:
+    """Percentiles of batches as those of all: the mean, and of the outermost the outermost."""
+    kept = parts.mean(axis=0)
+    kept[0, -1], kept[1, -1] = parts[:, 0, -1].min(), parts[:, 1, -1].max()
+    found: Vector = kept.astype(np.float32)
+    return found
+
+
+def swishes(network: Network) -> dict[int, tuple[Layer, Layer]]:
+    """By the tensor that goes in, the addition and the product of each hard-swish that was taken apart."""
+    found = {}
+    for product in network.layers:
+        gate = network.producer(product.inputs[1]) if product.kind == "MUL" else None
+        if gate is not None and gate.kind == "ADD" and gate.activation == RELU6 and gate.inputs[0] == product.inputs[0]:
+            found[product.inputs[0]] = gate, product
+    return found
+
+
+def shrink_linear(network: Network, seen: Reach) -> int:
+    """Make channels smaller that never leave the part of a hard-swish where it gives what it gets; how many.
+
+    There it may be given half as much for half as much: a channel that lives between 12 and 20, as in the first layer
+    of MobileNetV3, else decides the steps of all others.
+    """
+    count = 0
+    for tensor, (_, product) in swishes(network).items():
+        maker = network.producer(tensor)
+        least = seen.low[tensor] * _MARGIN
+        if maker is None or not _divisible(maker) or not absorbs(network, product.output) or least.max() <= _LINEAR:
+            continue
+        divisor = np.maximum(least / _LINEAR, 1).astype(np.float32)
+        _divide(network, maker, divisor)
+        compensate(network, product.output, divisor)
+        count += int((divisor > 1).sum())
+    return count
+
+
+def equalize(network: Network, seen: Reach) -> int:
+    """Let all channels between a convolution with ReLU and a depthwise one reach equally far; in how many places.
+
+    After Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction"; only where the
+    weights that compensate for it have a scale for each channel, so that they lose nothing.
+    """
+    count = 0
+    for layer in network.layers:
+        followers = network.consumers(layer.output)
+        if (not _divisible(layer) or layer.activation != RELU or not absorbs(network, layer.output)
+                or any(each.kind != "DEPTHWISE_CONV_2D" for each in followers)):
+            continue
+        high = np.maximum(seen.high[layer.output], 0)
+        if high.max() <= 0:
+            continue
+        divisor = np.maximum(high / high.max(), _LEAST_SHARE).astype(np.float32)
+        _divide(network, layer, divisor)
+        compensate(network, layer.output, divisor)
+        count += 1
+    return count
+
+
+def _divisible(layer: Layer) -> bool:
+    return layer.kind in ("CONV_2D", "DEPTHWISE_CONV_2D") and len(layer.inputs) == 3 and layer.inputs[2] >= 0 \
+        and layer.activation in (NO_ACTIVATION, RELU)
+
+
+def _divide(network: Network, layer: Layer, divisor: Vector) -> None:
+    """Divide the output channels of a convolution."""
+    weights, bias = (network.tensors[tensor] for tensor in layer.inputs[1:3])
+    shape = [1] * 4
+    shape[WEIGHTS[layer.kind]] = -1
+    weights.data = (np.asarray(weights.data) / divisor.reshape(shape)).astype(np.float32)
+    bias.data = (np.asarray(bias.data) / divisor).astype(np.float32)
+
+
+def whole_steps(network: Network) -> None:
+    """Shift pictures by a whole number: with 127.5 every pixel would be rounded, by half a step and to the same side.
+
+    The other half is given to the biases that follow; where such a layer pads its picture, the edge changes by as much
+    as rounding would.
+    """
+    first = network.layers[0]
+    shift = network.constant(first.inputs[1]) if first.kind == "ADD" and first.inputs[0] == network.input else None
+    followers = network.consumers(first.output)
+    if shift is None or shift.size != 1 or any(not _divisible_or_relu6(layer) for layer in followers):
+        return
+    half = float(shift.reshape(-1)[0]) - np.floor(float(shift.reshape(-1)[0]))
+    network.tensors[first.inputs[1]].data = np.floor(shift)
+    for layer in followers:
+        weights, bias = (network.tensors[tensor] for tensor in layer.inputs[1:3])
+        over = tuple(axis for axis in range(4) if axis != WEIGHTS[layer.kind])
+        bias.data = (np.asarray(bias.data) + half * np.asarray(weights.data).sum(axis=over)).astype(np.float32)
+
+
+def _divisible_or_relu6(layer: Layer) -> bool:
+    return layer.kind in ("CONV_2D", "DEPTHWISE_CONV_2D") and len(layer.inputs) == 3 and layer.inputs[2] >= 0
+
+
+def candidates(network: Network, seen: Reach) -> dict[int, list[tuple[float, float]]]:
+    """The ranges that each tensor may be given; one where what the tensor is leaves no choice."""
+    group, swish = shared(network), swishes(network)
+    gates = {gate.output for gate, _ in swish.values()}
+    products = {product.output for _, product in swish.values()}
+    found: dict[int, list[tuple[float, float]]] = {}
+    for tensor in network.activations():
+        maker = network.producer(tensor)
+        if group[tensor] != tensor:
+            continue
+        lows, highs = np.minimum(seen.kept[tensor][0], 0), np.maximum(seen.kept[tensor][1], 1e-6)
+        if maker is None:
+            found[tensor] = [(0.0, 255.0)]
+        elif tensor in gates:
+            found[tensor] = [(0.0, 6.0)]
+        elif maker.kind == "ADD" and maker.inputs[0] == network.input and network.constant(maker.inputs[1]) is not None:
+            shift = np.asarray(network.constant(maker.inputs[1])).reshape(-1)
+            found[tensor] = [(float(min(0, shift.min())), float(max(0, 255 + shift.max())))]
+        elif tensor in swish:
+            # Below -3 hard-swish is 0: what is clipped there costs nothing.
+            found[tensor] = [(max(-3.0, float(lows[-1])), float(high)) for high in highs]
+        elif tensor in products:
+            found[tensor] = [(float(lows[-1]), float(high)) for high in highs]
+        else:
+            found[tensor] = [(float(low), float(high)) for low, high in zip(lows, highs, strict=True)]
+    return found
+
+
+def search(network: Network, pictures: Pictures, seen: Reach, seed: int) -> tuple[Ranges, dict[int, float]]:
+    """For each tensor the range that changes the logits least, all else in float.
+
+    Args:
+        network: a float one.
+        pictures: (n, size, size, 3) uint8 RGB; two or three dozen do.
+        seen: what its tensors reach.
+        seed: of the directions in which the logits are looked at.
+
+    Returns:
+        The ranges, and by tensor the mean squared change of a logit that its steps and clipping cause.
+    """
+    choices = candidates(network, seen)
+    error = {tensor: np.zeros(len(found)) for tensor, found in choices.items()}
+    for batch in sensitivities(network, pictures, seed):
+        for tensor, (values, gradients) in batch.items():
+            if tensor not in choices or tensor == network.input:
+                continue
+            rows = gradients.reshape(len(values), -1)
+            for place, (low, high) in enumerate(choices[tensor]):
+                change = (_stored(values, low, high) - values).reshape(len(values), -1)
+                error[tensor][place] += float((np.einsum("nk,nk->n", rows, change) ** 2).sum())
+    best = {tensor: int(np.argmin(found)) for tensor, found in error.items()}
+    share = 1 / (len(pictures) * network.tensors[network.output].shape[-1])
+    return {tensor: choices[tensor][place] for tensor, place in best.items()}, \
+        {tensor: float(error[tensor][place]) * share for tensor, place in best.items()}
+
+
+def _stored(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
+    scale = np.float32((high - low) / 255)
+    zero = np.round(-low / scale)
+    steps = np.rint(values / scale)
+    return np.clip(steps, -zero, 255 - zero, out=steps) * scale  # type: ignore[no-any-return]
