@@ -56,13 +56,16 @@ def failure(gates: Sequence[Gate], scheme: Scheme, layers: Sequence[tuple[str, f
     Args:
         gates: as `judge` gives them.
         scheme: of the conversion.
-        layers: name and relative quantisation error (error over signal, 0-1) of each layer, the worst first.
+        layers: name, and how far its rounding moves the logits as a share of their spread, of each layer, the worst
+            first; named where photos were lost.
     """
     wrong = missed(gates)
     lines = [f"expected {LABELS[scheme]} to meet its {len(gates)} gates, found {len(wrong)} missed; nothing is written"]
     lines += [f"  {gate.name}: found {gate.found}; allowed {gate.allowed}" for gate in wrong]
-    if layers:
-        lines.append("layers that lose most (error of what they give, relative to it):")
+    photos_lost = any(gate.name == RECALL or gate.name.startswith(ACCURACY) for gate in wrong)
+    if layers and photos_lost:
+        lines.append("layers that lose most (how far their rounding moves the logits, as a share of their spread, "
+                     "before any fine-tuning):")
         lines += [f"  {error:6.1%}  {name}" for name, error in layers[:SHOWN_LAYERS]]
     steps = _next_steps({gate.name for gate in wrong}, scheme)
     return GateError("\n".join([*lines, *(f"next: {step}" for step in steps)]))
@@ -71,7 +74,7 @@ def failure(gates: Sequence[Gate], scheme: Scheme, layers: Sequence[tuple[str, f
 def _next_steps(wrong: set[str], scheme: Scheme) -> Iterator[str]:
     if RECALL in wrong or any(name.startswith(ACCURACY) for name in wrong):
         yield {
-            "int8": "calibrate with more pictures (--samples N, --calibration DIR), or --fine-tune always",
+            "int8": "--fine-tune always, if it was not; calibrate with photos of your own (--calibration DIR)",
             "int16x8": "calibrate with more pictures (--samples N, --calibration DIR)",
             "dynamic": "--quantize int8, which measures the ranges of the activations beforehand",
         }.get(scheme, "train the model again: floating-point numbers should lose nothing")

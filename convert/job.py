@@ -288,8 +288,8 @@ def _provenance(job: Job, runtime: Mapping[str, str]) -> Provenance:
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         versions={"edge-watch": models.__version__, "python": platform.python_version(), "numpy": np.__version__,
                   "opencv": cv2.__version__, **job.source.versions, **runtime},
-        settings={**origin.settings, "quantize": job.scheme, "max_drop": job.max_drop, "fine_tune": job.fine_tune,
-                  "conversion_seed": job.seed, "io": job.io},
+        settings={**origin.settings, "quantize": job.scheme, "max_drop": job.max_drop, "conversion_seed": job.seed,
+                  **({"fine_tune": job.fine_tune, "io": job.io} if job.scheme == "int8" else {})},
         parent={
             "name": f"{job.parent.manifest.name} {job.parent.manifest.version}",
             "path": str(job.parent.path),

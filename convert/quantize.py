@@ -21,6 +21,8 @@ LEAST, MOST = {"ADD": 2.0**-10, "SUB": 2.0**-10, "MUL": 2.0**-16}, 2.0**8
 """Between these lies the factor from a layer's integers to those of its output in XNNPACK (xnnpack/operators)."""
 _LEAST_OTHERWISE = 2.0**-32
 _MOST_BIAS = 2.0**30
+_LEAST_ODD = 33
+"""Products get steps up to a thirtieth larger; more, and the middle would be farther."""
 RAW = (0.0, 255.0)
 """The range of pictures."""
 
@@ -92,6 +94,8 @@ def quantize(network: Network, ranges: Mapping[int, tuple[float, float]], io: st
             break
         # What is cured at one layer changes the constants, and it may be the factors, of those that take its output.
         stored = _constants(network, scales)
+    _untie(network, scales, stored)
+    stored = _constants(network, scales)
     for tensor, (scale, zero) in scales.items():
         stored[tensor] = Stored(np.dtype(np.int8), np.array([scale], np.float32), zero)
     _ports(network, stored, io)
@@ -173,12 +177,34 @@ def _cure(
         raise EdgeWatchError(f"expected numbers of like size at {network.tensors[layer.output].name}, found factors "
                              f"from {low:.1g} to {high:.1g} (XNNPACK takes {least:.1g} to {MOST:.0f}); choose another "
                              f"--backbone, or --quantize float16")
+    _enlarge(network, scales, tensor, times)
+    return True
+
+
+def _untie(network: Network, scales: dict[int, tuple[float, int]], stored: Mapping[int, Stored]) -> None:
+    """Make the steps of products of two tensors a little larger, so that no product lies between two of them.
+
+    XNNPACK rounds what lies in the middle, or next to it, up on arm64 and to the even number on x86-64. Where the
+    factor from integers to integers is a power of two over an odd number, nothing comes nearer to the middle than half
+    of that odd one's inverse, and all devices give the same bits.
+    """
+    for layer in network.layers:
+        computed = all(network.constant(tensor) is None for tensor in layer.inputs)
+        if layer.kind != "MUL" or not computed or layer.output in required(network):
+            continue
+        factor = _factors(layer, scales, stored)[0]
+        power = 2.0 ** np.ceil(np.log2(_LEAST_ODD * factor))
+        odd = 2 * np.ceil((power / factor - 1) / 2) + 1
+        _enlarge(network, scales, layer.output, factor * odd / power)
+
+
+def _enlarge(network: Network, scales: dict[int, tuple[float, int]], tensor: int, times: float) -> None:
+    """Make the steps of a tensor, and of those that share them, larger."""
     group = shared(network)
     for each, representative in group.items():
         if representative == group[tensor]:
             scale, zero = scales[each]
             scales[each] = float(np.float32(scale * times)), zero
-    return True
 
 
 def _ports(network: Network, stored: dict[int, Stored], io: str) -> None:

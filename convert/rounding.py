@@ -6,13 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.engine import activations
-from convert.graph import Network
+from convert.graph import Layer, Network
 
 Pictures = NDArray[np.uint8]
 Matrix = NDArray[np.float64]
 _ROWS = 400
 """Places of a batch of pictures whose numbers are looked at."""
 _DAMPING = 0.01
+_MOST = 2048
+"""Input channels: memory grows with their square, time with their cube. Flattened pictures have more."""
 
 
 def round_weights(network: Network, pictures: Pictures) -> int:
@@ -26,8 +28,7 @@ def round_weights(network: Network, pictures: Pictures) -> int:
         network: a float one; 3 x 3 and depthwise convolutions stay as they are.
         pictures: (n, size, size, 3) uint8 RGB.
     """
-    layers = [layer for layer in network.layers if layer.kind == "CONV_2D" and len(layer.inputs) == 3
-              and network.tensors[layer.inputs[1]].shape[1:3] == (1, 1)]
+    layers = [layer for layer in network.layers if _fits(network, layer)]
     sums = {layer.inputs[0]: _Moments() for layer in layers}
     for batch in activations(network, pictures):
         for tensor, moments in sums.items():
@@ -41,6 +42,15 @@ def round_weights(network: Network, pictures: Pictures) -> int:
         weights.data = after.reshape(weights.shape).astype(np.float32)
         bias.data = (np.asarray(bias.data) + (before - after) @ mean).astype(np.float32)
     return len(layers)
+
+
+def _fits(network: Network, layer: Layer) -> bool:
+    """Whether a layer is a 1 x 1 convolution of all input channels, not too many, with constant weights and biases."""
+    if layer.kind != "CONV_2D" or any(network.constant(tensor) is None for tensor in layer.inputs[1:]):
+        return False
+    _, height, width, channels = network.tensors[layer.inputs[1]].shape
+    return len(layer.inputs) == 3 and (height, width) == (1, 1) and channels <= _MOST \
+        and channels == network.tensors[layer.inputs[0]].shape[-1]
 
 
 class _Moments:

@@ -255,7 +255,7 @@ def _unreadable(error: Exception) -> str:
     if "No model config" in text:
         return "weights without a network; save the whole model with Keras' model.save()"
     if "accessible `.keras` zip" in text:
-        return "no such file, or only a part of one; copy it again"
+        return "one that is damaged or cut off; copy it again"
     return f"one that cannot be read ({_reason(error)}); copy it again"
 
 

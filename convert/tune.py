@@ -111,7 +111,9 @@ class _LearnedRanges:
 
     def __init__(self, network: Network, ranges: Ranges) -> None:
         swish = swishes(network)
-        fixed = {network.input, network.layers[0].output, *(gate.output for gate, _ in swish.values())}
+        first = network.layers[0]
+        shifted = {first.output} if first.kind == "ADD" and first.inputs[0] == network.input else set()
+        fixed = {network.input, *shifted, *(gate.output for gate, _ in swish.values())}
         self._start, self._keep_low = ranges, set(swish)
         group = shared(network)
         self.changes = {tensor: tf.Variable(tf.zeros(2)) for tensor in ranges

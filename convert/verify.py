@@ -76,7 +76,8 @@ def find_photos(bundle: ModelBundle, data: Path | None = None) -> dict[str, list
         raise EdgeWatchError(
             f"{root}: expected the {len(wanted['test'])} test and {len(wanted['val'])} validation photos of {SPLIT}, "
             f"found {len(missing)} missing and {len(changed)} changed (first: {[*missing, *changed][0]}); "
-            f"type --data DIR if they have moved, or --no-verify to convert without comparing"
+            f"{'name the folder that they are in now' if data else 'type --data DIR if they have moved'}, "
+            f"or --no-verify to convert without comparing"
         )
     if not wanted["test"] or not wanted["val"]:
         raise EdgeWatchError(f"{bundle.path / SPLIT}: expected validation and test photos, found {len(wanted['val'])} "

@@ -183,13 +183,14 @@ def test_failure_names_gates_layers_and_what_to_try(capsys: pytest.CaptureFixtur
         f"  accuracy as taken: found {said}; allowed {allowed}",
         f"  accuracy in infrared grey: found {said}; allowed {allowed}",
         f"  recall of each class: found tiger as taken {said}; tiger in infrared grey {said}; allowed {allowed}",
-        "layers that lose most (error of what they give, relative to it):",
+        ("layers that lose most (how far their rounding moves the logits, as a share of their spread, "
+         "before any fine-tuning):"),
         "   50.0%  layer1",
         "   25.0%  layer2",
         "   16.7%  layer3",
         "   12.5%  layer4",
         "   10.0%  layer5",
-        "next: calibrate with more pictures (--samples N, --calibration DIR), or --fine-tune always",
+        "next: --fine-tune always, if it was not; calibrate with photos of your own (--calibration DIR)",
         "next: --for any, if it is to run on something else than XNNPACK; or train with another --backbone",
         "next: else --on-miss ladder, which writes the model as float16 instead",
     ]

@@ -365,7 +365,7 @@ def test_file_that_is_no_keras_model_is_refused_in_one_line(
     assert main(["--quantize", "int8", str(odd), "--no-verify"]) == 1
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "model.keras: expected a Keras model, found no such file, or only a part of one; copy it again\n" in said
+    assert "model.keras: expected a Keras model, found one that is damaged or cut off; copy it again\n" in said
 
 
 def test_no_space_left_leaves_nothing_behind(

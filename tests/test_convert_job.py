@@ -131,11 +131,12 @@ def test_missed_gate_ends_with_1_names_what_to_do_and_writes_nothing(
     assert "allowed lower bound at most 0.5" in said[1]
     assert said[2].startswith("  accuracy in infrared grey: found loss of ")
     assert said[3].startswith("  recall of each class: found ")
-    assert said[4] == "layers that lose most (error of what they give, relative to it):"
+    assert said[4] == ("layers that lose most (how far their rounding moves the logits, as a share of their spread, "
+                       "before any fine-tuning):")
     # The layer with the feature beside which no other is seen.
     assert "dense" in said[5]
     assert all(line.count(";") == 0 for line in said[5:] if "%" in line), "one name a layer"
-    assert said[-2].startswith("next: calibrate with more pictures")
+    assert said[-2].startswith("next: --fine-tune always")
     assert said[-1] == "next: else --on-miss ladder, which writes the model as float16 instead"
     assert sorted(path.name for path in Path("runs").iterdir()) == ["ruined", "tiny"]
 
