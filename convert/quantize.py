@@ -185,15 +185,15 @@ def _untie(network: Network, scales: dict[int, tuple[float, int]], stored: Mappi
     """Make the steps of products of two tensors a little larger, so that no product lies between two of them.
 
     XNNPACK rounds what lies in the middle, or next to it, up on arm64 and to the even number on x86-64. Where the
-    factor from integers to integers is a power of two over an odd number, nothing comes nearer to the middle than half
-    of that odd one's inverse, and all devices give the same bits.
+    factor from integers to integers is 1, 2, 4, ... over an odd number, nothing comes nearer to the middle than half of
+    that odd one's inverse, and all devices give the same bits.
     """
     for layer in network.layers:
         computed = all(network.constant(tensor) is None for tensor in layer.inputs)
         if layer.kind != "MUL" or not computed or layer.output in required(network):
             continue
         factor = _factors(layer, scales, stored)[0]
-        power = 2.0 ** np.ceil(np.log2(_LEAST_ODD * factor))
+        power = 2.0 ** max(0.0, np.ceil(np.log2(_LEAST_ODD * factor)))
         odd = 2 * np.ceil((power / factor - 1) / 2) + 1
         _enlarge(network, scales, layer.output, factor * odd / power)
 

@@ -409,3 +409,20 @@ def test_runtime_is_given_what_was_stored() -> None:
     loaded = LiteRT(model_content=model)
     loaded.allocate_tensors()
     assert {np.dtype(each["dtype"]).name for each in loaded.get_tensor_details()} <= {"uint8", "int8", "int32"}
+
+
+@given(st.floats(1e-3, 4.0), st.floats(1e-3, 1.0), st.floats(1e-3, 1.0))
+@settings(max_examples=20, deadline=None)
+def test_no_product_lies_between_two_steps(factor: float, one: float, other: float) -> None:
+    net = Builder(12)
+    left, right = net.convolution(net.scaled(), 2), net.convolution(net.scaled(), 2)
+    found = net.both("MUL", left, right)
+    net.dense(net.mean(found), 4)
+    ranges = widest(net.network, SMALL)
+    ranges |= {left: (-127.5 * one, 127.5 * one), right: (0.0, 255 * other),
+               found: (0.0, 255 * one * other / factor)}
+    tensors = {each.name.decode(): each for each in parse(quantize(net.network, ranges)).subgraphs[0].tensors}
+    a, b, c = (float(tensors[net.network.tensors[each].name].quantization.scale[0]) for each in (left, right, found))
+    exact = np.arange(-255 * 255, 255 * 255 + 1) * (a * b / c)
+    assert np.abs(exact[np.abs(exact) < 256] % 1 - 0.5).min() > 1e-5, "on arm64 and x86-64 the middle is rounded differently"
+    assert factor / 1.07 - 1e-9 <= a * b / c <= factor * (1 + 1e-6)
