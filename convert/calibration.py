@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.photos import UNLABELLED, in_folder, shuffled
+from convert.words import NO_CLASS
 from models.bundle import CALIBRATION, ModelBundle
 from models.errors import BundleError, EdgeWatchError, ImageError
 from models.evaluation import wilson
@@ -29,6 +30,8 @@ RANGES = ((0.0, 255.0), (0.0, 1.0), (-1.0, 1.0))
 """What networks are usually trained on: black to white."""
 DARK = 128
 """Pictures none of which is as bright do not show what the input reaches; they may be stored as 0-1."""
+SHOWN = 5
+"""Of what is left out or missing, so many are named."""
 _CHECKED = 100
 _SURE = 3.0
 """Standard deviations; the same pictures are shown in up to three ways, and none must win by luck."""
@@ -44,7 +47,7 @@ class Calibration:
     `images` (n, size, size, 3) uint8 RGB; `labels` (n,) int64 class indexes, -1 where unknown; `lighting` (n,) `day` or
     `night`; `counts` of them by class and lighting. `source` is for the manifest: `source` (`bundle` or the folder) and
     `seed`, and of a folder's photos how many were `unreadable` and how many `held_out`, because they are test photos.
-    `notes` is for the terminal: what was left out.
+    `notes` is for the terminal: what was left out, and of which classes there is nothing.
     """
 
     images: Pixels
@@ -141,9 +144,10 @@ def read_folder(
         images.append(infrared(picture) if turned else picture)
         lighting.append("night" if turned or is_infrared(picture) else "day")
         chosen.append(photo.label)
-    notes = [f"left out: {line}" for line in unreadable[:5]]
-    notes += [f"{len(unreadable)} photos of {folder} cannot be read"] if len(unreadable) > 5 else []
+    notes = [f"left out: {line}" for line in unreadable[:SHOWN]]
+    notes += [f"{len(unreadable)} photos of {folder} cannot be read"] if len(unreadable) > SHOWN else []
     notes += [f"left out of the calibration: {held} photos that the result is tested on"] if held else []
+    notes += _unbalanced(folder, chosen, labels)
     where = f"--calibration {folder}"
     if not images:
         raise EdgeWatchError(f"{where}: expected photos to calibrate with, found none but {len(unreadable)} that "
@@ -161,10 +165,20 @@ def _calibration(
     source: dict[str, str | int], notes: tuple[str, ...] = (),
 ) -> Calibration:
     counts: dict[str, dict[str, int]] = {}
-    names = ["unlabelled" if label == UNLABELLED else labels.names[label] for label in chosen]
+    names = [NO_CLASS if label == UNLABELLED else labels.names[label] for label in chosen]
     for (name, light), count in sorted(Counter(zip(names, lighting.tolist(), strict=True)).items()):
         counts.setdefault(name, {})[light] = count
     return Calibration(images, chosen, lighting, counts, source, notes)
+
+
+def _unbalanced(folder: Path, chosen: Collection[int], labels: LabelMap) -> list[str]:
+    """What keeps each class from giving about as many pictures as any other."""
+    if UNLABELLED in chosen:
+        return [f"not balanced by class: {folder} has photos alone, no folder for each class"] if chosen else []
+    missing = [name for index, name in enumerate(labels.names) if index not in chosen]
+    named = f"{', '.join(missing[:SHOWN])}{', ...' if len(missing) > SHOWN else ''}"
+    return [f"not balanced by class: {folder} gives no picture of {len(missing)} of {len(labels)} classes ({named})"
+            ] if missing else []
 
 
 def _known(labels: NDArray[np.int64], classes: int) -> bool:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from convert.words import LABELS, MET, STORED, TITLES, change, counts, interval, megabytes, share
+from convert.words import LABELS, MET, NO_CLASS, STORED, TITLES, change, counts, interval, megabytes, photos, share
 from models.labels import LabelMap
 from models.manifest import LIGHTINGS, ClassMetrics, Manifest, Quantization
 
@@ -22,6 +22,8 @@ def card(parent_card: str, manifest: Manifest, labels: LabelMap, float_temperatu
         labels: of both.
         float_temperature: the float model's, where it had one.
     """
+    # The report stays with the float bundle, whose card says so only since a later version.
+    parent_card = re.sub(r"^( *)(?=`report\.html` )", r"\1The float bundle's ", parent_card, flags=re.MULTILINE)
     _, *sections = re.split(r"^(?=## )", parent_card, flags=re.MULTILINE)
     sections = [section.strip() for section in sections]
     if manifest.verified:
@@ -127,6 +129,8 @@ def _conversion(manifest: Manifest, float_temperature: float | None) -> Iterator
               f"{found.agreement:.1%}", share(found.float_calibration_error), share(found.calibration_error),
               str(found.n)) for lighting, found in stored.compared.items()],
         )
+        yield ""
+        yield _fallen(manifest)
         before = "" if float_temperature is None else f", float {float_temperature:.2f}"
         yield ""
         yield (f"Temperature and operating points were fitted again on the validation photos with the {label} model "
@@ -156,6 +160,14 @@ def _network(stored: Quantization) -> Iterator[str]:
         yield ""
 
 
+def _fallen(manifest: Manifest) -> str:
+    """The classes of which fewer test photos are right than before, be it by chance or not."""
+    fell = [f"{name} {TITLES[lighting]} {before.recall:.1%} -> {after.recall:.1%} ({photos(n)})"
+            for name, n, pairs in _classes(manifest) for lighting, (before, after) in zip(LIGHTINGS, pairs, strict=True)
+            if after.recall < before.recall]
+    return f"Recall that fell, as counted: {'; '.join(fell)}." if fell else "The recall of no class fell."
+
+
 def _pieces(partitions: int) -> str:
     return "one piece" if partitions == 1 else f"{partitions} pieces"
 
@@ -164,7 +176,7 @@ def _recipe(stored: Quantization) -> Iterator[str]:
     """What the conversion did, one line for each step; a step that is a list of sentences speaks for itself."""
     lines = []
     if stored.calibration:
-        lines.append(f"the ranges of the activations were measured on {_calibration(stored.calibration)}")
+        lines.append(f"calibration set: {_calibration(stored.calibration)}")
     for step, done in stored.recipe.items():
         lines += _said(done) if isinstance(done, (list, tuple)) else [
             f"{step}: {line}" if line else step for line in _said(done)]
@@ -198,7 +210,9 @@ def _classes(manifest: Manifest) -> Iterator[tuple[str, int, list[tuple[ClassMet
 
 def _calibration(found: dict[str, dict[str, int]]) -> str:
     total = {lighting: sum(each.get(lighting, 0) for each in found.values()) for lighting in LIGHTINGS}
-    return (f"{sum(total.values())} pictures of {len(found)} classes "
+    known = len(set(found) - {NO_CLASS})
+    classes = f"of {known} class{'' if known == 1 else 'es'}" if known else "without classes"
+    return (f"{sum(total.values())} pictures {classes} "
             f"({total['day']} by day, {total['night']} in infrared grey)")
 
 

@@ -102,6 +102,7 @@ def main(argv: Sequence[str]) -> int:
     _check(options)
 
     # numpy, OpenCV and TensorFlow only now: `--help` and a wrong option answer at once.
+    from convert.job import Job, convert, renamed
     from convert.parent import open_parent
     from convert.source import RAW, Source
     from models.bundle import newest_float, require_free
@@ -113,10 +114,11 @@ def main(argv: Sequence[str]) -> int:
     parent = open_parent(path, options.labels)
     _check_parent(options, parent)
     out = options.out or _default_out(path, parent, options.quantize)
-    if out.resolve() == path.resolve():
-        raise UsageError(f"--out {out}: expected another folder than the float model's, found the same; "
-                         f"choose another")
-    require_free(out, options.force)
+    for each in (out, renamed(out, options.quantize, "float16")) if options.on_miss == "ladder" else (out,):
+        if each.resolve() == path.resolve():
+            raise UsageError(f"--out {each}: expected another folder than the float model's, found the same; "
+                             f"choose another")
+        require_free(each, options.force)
     photos = _photos(options, parent)
     # All that a bundle says of itself is checked before the slow import of TensorFlow; a bare model says nothing.
     calibration = _calibration(options, parent, photos) if parent.bundle else None
@@ -127,9 +129,6 @@ def main(argv: Sequence[str]) -> int:
         calibration = _calibration(options, parent, photos)
     for note in calibration.notes if calibration else ():
         print(note)
-
-    from convert.job import Job, convert
-
     convert(Job(
         parent=parent, source=source, out=out, calibration=calibration, photos=photos,
         command=shlex.join(["convert", *argv, *([] if options.model else [str(path)])]), scheme=options.quantize,

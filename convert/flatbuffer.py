@@ -119,7 +119,7 @@ def require_integer(graph: Graph, size: int, classes: int, io: str = "uint8") ->
     if graph.float_tensors:
         raise BundleError(f"model.tflite: expected integers only, found {graph.float_operators} float operators "
                           f"(first: {graph.float_tensors[0]}); the network has a layer without an int8 version, "
-                          f"choose another --backbone")
+                          f"type --quantize float16, or train a network of other layers")
     left = [kind for kind in _SHAPE_OPERATORS if kind in graph.operators]
     if left or graph.input.shape != (1, size, size, 3) or graph.output.shape != (1, classes):
         raise BundleError(f"model.tflite: expected (1, {size}, {size}, 3) in, (1, {classes}) out and no work on "

@@ -135,9 +135,8 @@ def _network(tree: Any) -> Network:
         layer = Layer(kind, [int(index) for index in operator.inputs], int(operator.outputs[0]), options)
         if kind not in KINDS or len(operator.outputs) != 1 or layer.activation not in (NO_ACTIVATION, RELU, RELU6):
             fused = f" with {_ACTIVATIONS.get(layer.activation)}" if layer.activation else ""
-            raise EdgeWatchError(f"expected layers that can be made integer ({', '.join(sorted(KINDS))}; with RELU or "
-                                 f"RELU6), found {kind}{fused} ({name}); choose another --backbone, or --quantize "
-                                 f"float16")
+            raise EdgeWatchError(f"expected layers that can be made integer, found {kind}{fused} ({name}); "
+                                 f"type --quantize float16, or train a network of other layers")
         layers.append(layer)
     used = {index for layer in layers for index in (*layer.inputs, layer.output)}
     tensors = [_tensor(tree, tensor, index in used) for index, tensor in enumerate(graph.tensors)]
@@ -164,7 +163,7 @@ def _tensor(tree: Any, tensor: Any, used: bool) -> Tensor:
     content = tree.buffers[tensor.buffer].data
     if used and tensor.type not in types:
         raise EdgeWatchError(f"expected float32 or int32 numbers, found another type at {name}; "
-                             f"choose another --backbone, or --quantize float16")
+                             f"type --quantize float16, or train a network of other layers")
     if not used or content is None or not len(content):
         return Tensor(name, shape)
     return Tensor(name, shape, np.asarray(content, np.uint8).view(types[tensor.type]).reshape(shape).copy())

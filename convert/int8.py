@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from convert.engine import logits
 from convert.graph import Network, read
-from convert.quantize import quantize
+from convert.quantize import quantize, settle
 from convert.quiet import quiet
 from convert.ranges import KEPT, equalize, reach, search, shrink_linear, whole_steps
 from convert.rewrites import fold_dead, rewrite
@@ -28,8 +28,8 @@ SHAPED, SEARCHED, JUDGED = 48, 64, 64
 
 
 @dataclass(slots=True)
-class Integer:
-    """A network in int8: the .tflite file, what was done step by step, the seconds of each stage, and how much of the
+class Made:
+    """A converted network: the .tflite file, what was done step by step, the seconds of each stage, and how much of the
     logits' spread each layer's rounding moves them, the worst first."""
 
     content: bytes = b""
@@ -41,7 +41,7 @@ class Integer:
 def to_int8(
     model: bytes, pictures: NDArray[np.uint8], target: Target = "xnnpack", io: Literal["uint8", "int8"] = "uint8",
     tuning: FineTune = "auto", seed: int = 1, debug: bool = False, say: Callable[[str], None] = lambda _: None,
-) -> Integer:
+) -> Made:
     """Convert a network.
 
     Args:
@@ -57,7 +57,7 @@ def to_int8(
     Raises:
         EdgeWatchError: a layer that cannot be made integer.
     """
-    made = Integer()
+    made = Made()
     with quiet(debug):
         started = time.monotonic()
         network, made.recipe = prepare(model, pictures, hard_swish=target == "xnnpack")
@@ -68,6 +68,7 @@ def to_int8(
         made.seconds["conversion"] = time.monotonic() - started
         started = time.monotonic()
         ranges, errors = search(network, pictures[:SEARCHED], seen, seed)
+        ranges = settle(network, ranges)
         shown = pictures[-JUDGED:]
         exact = logits(teacher, shown)
         error = _error(exact, logits(network, shown, ranges))

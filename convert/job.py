@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
-import os
 import platform
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
@@ -30,12 +27,15 @@ from convert.quiet import quiet
 from convert.source import RAW, Source
 from convert.speed import invoke_speed, partitions
 from convert.terminal import terminal_table
-from convert.trial import try_out
+from convert.trial import scratch, try_out
 from convert.verify import Photo, Proof, verify
-from models.bundle import CARD, GOLDEN, TFLITE, ModelBundle, require_free, write_bundle
+from models.bundle import CARD, GOLDEN, TFLITE, ModelBundle, write_bundle
 from models.errors import BundleError, EdgeWatchError
 from models.interpreter import Interpreter
 from models.manifest import InputSpec, Manifest, OutputSpec, Provenance, Quantization
+
+if TYPE_CHECKING:
+    from convert.int8 import Made
 
 Scheme = Literal["none", "int8", "int16x8", "dynamic", "float16"]
 Port = Literal["uint8", "int8"]
@@ -83,16 +83,6 @@ class Job:
     debug: bool = False
 
 
-@dataclass(slots=True)
-class Made:
-    """A converted network on its way into a bundle."""
-
-    content: bytes
-    recipe: dict[str, Any] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    layers: list[tuple[str, float]] = field(default_factory=list)
-
-
 def convert(job: Job) -> ModelBundle:
     """Convert a model and write the new bundle; what it does is printed.
 
@@ -103,9 +93,7 @@ def convert(job: Job) -> ModelBundle:
     parent = job.parent
     print(f"{parent.path}: {parent.manifest.name} {parent.manifest.version}, {parent.manifest.provenance.backbone}, "
           f"{len(parent.labels)} classes, {job.source.size} px")
-    if job.on_miss == "ladder":
-        require_free(_renamed(job.out, job.scheme, "float16"), job.force)
-    with _scratch(4 * parent.size_bytes) as folder:
+    with scratch(4 * parent.size_bytes) as folder:
         started = time.monotonic()
         model = job.source.float32()
         spent = time.monotonic() - started
@@ -114,9 +102,9 @@ def convert(job: Job) -> ModelBundle:
             _check_range(job, before)
         scheme, manifest, after = _down_the_ladder(job, model, spent, before, folder)
         if scheme != job.scheme:
-            print(f"{job.scheme} missed a gate; this is {scheme}")
+            print(f"not {job.scheme}, see above: this is {scheme}")
         text = card(parent.card, manifest, parent.labels, parent.manifest.temperature)
-        out = job.out if scheme == job.scheme else _renamed(job.out, job.scheme, scheme)
+        out = job.out if scheme == job.scheme else renamed(job.out, job.scheme, scheme)
         written = write_bundle(out, manifest, parent.labels, {
             TFLITE: folder / f"{scheme}.tflite", GOLDEN: golden(after), CARD: text.encode()}, job.force)
     print(terminal_table(written.manifest))
@@ -125,61 +113,70 @@ def convert(job: Job) -> ModelBundle:
 
 
 def _down_the_ladder(
-    job: Job, model: bytes, spent: float, before: Interpreter, folder: Path
+    job: Job, model: bytes, spent: float, before: Interpreter, folder: Path, reason: str = ""
 ) -> tuple[Scheme, Manifest, Interpreter]:
-    """The converted network that meets its gates: the wanted one or, if the job allows it, float16."""
-    reason, error = "", EdgeWatchError("")
-    for scheme in (job.scheme, "float16") if job.on_miss == "ladder" else (job.scheme,):
-        step = dataclasses.replace(job, scheme=scheme, calibration=job.calibration if scheme == job.scheme else None)
-        try:
-            made, manifest, after = _tried(step, model, spent, before, folder, reason)
-        except EdgeWatchError as refused:
-            error, reason = refused, str(refused)
-        else:
-            if not (wrong := missed(manifest.quantization.gates)):
-                return scheme, manifest, after
-            error = failure(manifest.quantization.gates, scheme, made.layers)
-            reason = f"{job.scheme} missed {'; '.join(f'{gate.name} ({gate.found})' for gate in wrong)}"
-        if job.on_miss == "ladder" and scheme == job.scheme:
-            print(f"{error}\non the ladder, next: float16", flush=True)
-    raise error
+    """The converted network that meets its gates: the wanted one or, if the job allows it, float16.
+
+    `reason` is why it is not the scheme that was wanted.
+    """
+    try:
+        made, after = _converted(job, model, folder)
+    # It speaks of the network: no photo is read here, and a full disk is an OSError.
+    except EdgeWatchError as error:
+        if job.on_miss == "fail":
+            raise
+        # Without the advice, which does not hold on the ladder.
+        said = reason = str(error).rpartition("; ")[0] or str(error)
+    else:
+        made.seconds = {"reading": spent, **made.seconds}
+        if reason:
+            made.recipe["ladder"] = reason
+        manifest = _judged(job, made, before, after, folder)
+        gates = manifest.quantization.gates
+        if not (wrong := missed(gates)):
+            return job.scheme, manifest, after
+        if job.on_miss == "fail":
+            raise failure(gates, job.scheme, made.layers)
+        said = str(failure(gates, job.scheme, made.layers, goes_on=True))
+        reason = f"{job.scheme} missed {'; '.join(f'{gate.name} ({gate.found})' for gate in wrong)}"
+    print(f"{said}\non the ladder, next: float16", flush=True)
+    step = dataclasses.replace(job, scheme="float16", calibration=None, on_miss="fail")
+    return _down_the_ladder(step, model, spent, before, folder, reason)
 
 
-def _tried(
-    job: Job, model: bytes, spent: float, before: Interpreter, folder: Path, reason: str
-) -> tuple[Made, Manifest, Interpreter]:
-    """The network converted by the job's scheme, loaded and measured; `reason` is why it is not another."""
+def _converted(job: Job, model: bytes, folder: Path) -> tuple[Made, Interpreter]:
+    """The network converted by the job's scheme, and loaded.
+
+    Raises:
+        EdgeWatchError: it cannot be stored so, or the runtime refuses it so.
+    """
     made = _make(job, model)
-    made.seconds = {"reading": spent, **made.seconds}
-    if reason:
-        made.recipe["ladder"] = reason
     origin = job.parent.manifest
     about = f"{origin.name}: an image classifier in {job.scheme}, raw RGB in, logits out"
     content = embed(made.content, origin.name, origin.version, about, job.parent.labels.names, job.source.size)
-    after = _load(content, folder / f"{job.scheme}.tflite")
-    return made, _judged(job, made, before, after, folder), after
+    return made, _load(content, folder / f"{job.scheme}.tflite")
 
 
 def _make(job: Job, model: bytes) -> Made:
     """Convert the network by the job's scheme."""
+    # TensorFlow with it, which a job that is refused before has no need of.
+    from convert.int8 import Made, prepare, to_int8
+
     images = job.calibration.images if job.calibration else None
     if images is not None:
-        print(f"calibrating with {len(images)} pictures ...", flush=True)
+        print(f"calibrating from a set of {len(images)} pictures ...", flush=True)
     started = time.monotonic()
     if job.scheme == "int8":
-        from convert.int8 import to_int8
-
         assert images is not None
-        found = to_int8(model, images, job.target, job.io, job.fine_tune, job.seed, job.debug,
-                        lambda text: print(text, flush=True))
-        require_integer(read_graph(found.content), job.source.size, len(job.parent.labels), job.io)
-        return Made(found.content, found.recipe, found.seconds, found.layers)
+        made = to_int8(model, images, job.target, job.io, job.fine_tune, job.seed, job.debug,
+                       lambda text: print(text, flush=True))
+        require_integer(read_graph(made.content), job.source.size, len(job.parent.labels), job.io)
+        return made
     if job.scheme == "int16x8":
-        from convert.int8 import prepare
-
         assert images is not None
         with quiet(job.debug):
             network, recipe = prepare(model, images, hard_swish=True)
+        recipe["ranges"] = f"measured on all {len(images)} pictures by TensorFlow's own converter"
         made = Made(job.source.int16x8(write(network), images), recipe)
     else:
         made = Made(job.source.stock(job.scheme), {"converted": "by TensorFlow's own converter"})
@@ -227,21 +224,6 @@ def _check_range(job: Job, before: Interpreter) -> None:
                 stated=metrics.accuracy if metrics else None)
 
 
-@contextlib.contextmanager
-def _scratch(need: int) -> Iterator[Path]:
-    """A temporary folder with room for `need` bytes; TensorFlow's own errors on a full disk are no help."""
-    with contextlib.ExitStack() as stack:
-        try:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="convert-")))
-            with (folder / "room").open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, need)
-            (folder / "room").unlink()
-        except OSError as error:
-            raise EdgeWatchError(f"{tempfile.gettempdir()}: expected room for {need / 1e6:.1f} MB of temporary files, "
-                                 f"found: {error.strerror}; make room or set TMPDIR") from error
-        yield folder
-
-
 def _load(content: bytes, file: Path) -> Interpreter:
     """Write a .tflite file and load it, once another process has done so and lives."""
     file.write_bytes(content)
@@ -249,7 +231,7 @@ def _load(content: bytes, file: Path) -> Interpreter:
     return Interpreter(file)
 
 
-def _renamed(out: Path, wanted: str, found: str) -> Path:
+def renamed(out: Path, wanted: str, found: str) -> Path:
     """The folder for what the ladder led to: its name shall not say what it is not."""
     stem = out.name.removesuffix(f"-{wanted}")
     return out.with_name(f"{stem}-{found}")

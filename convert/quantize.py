@@ -58,8 +58,8 @@ def required(network: Network) -> dict[int, tuple[float, float]]:
     for place, spans in found.items():
         if len(spans) > 1:
             raise EdgeWatchError(f"expected numbers of one range at {network.tensors[place].name}, found that they are "
-                                 f"joined with others whose range is another and fixed; choose another --backbone, or "
-                                 f"--quantize float16")
+                                 f"joined with others whose range is another and fixed; type --quantize float16, or "
+                                 f"train a network of other layers")
     return {tensor: span for tensor, place in group.items() for span in found[place] if span}
 
 
@@ -127,7 +127,7 @@ def _weights(
     weights = network.constant(layer.inputs[1])
     if weights is None:
         raise EdgeWatchError(f"expected constant weights, found computed ones at {network.tensors[layer.output].name}; "
-                             f"choose another --backbone, or --quantize float16")
+                             f"type --quantize float16, or train a network of other layers")
     bias = network.constant(layer.inputs[2]) if len(layer.inputs) == 3 else None
     over = tuple(each for each in range(weights.ndim) if each != axis)
     scale = np.abs(weights).max(axis=over).astype(np.float64) / 127
@@ -175,8 +175,8 @@ def _cure(
         tensor, times = min(layer.inputs, key=lambda each: scales.get(each, (np.inf, 0))[0]), 2 * least / low
     if tensor in required(network) or (high < MOST and layer.kind not in ("ADD", "SUB")):
         raise EdgeWatchError(f"expected numbers of like size at {network.tensors[layer.output].name}, found factors "
-                             f"from {low:.1g} to {high:.1g} (XNNPACK takes {least:.1g} to {MOST:.0f}); choose another "
-                             f"--backbone, or --quantize float16")
+                             f"from {low:.1g} to {high:.1g} (XNNPACK takes {least:.1g} to {MOST:.0f}); type "
+                             f"--quantize float16, or train a network of other layers")
     _enlarge(network, scales, tensor, times)
     return True
 
@@ -194,8 +194,19 @@ def _untie(network: Network, scales: dict[int, tuple[float, int]], stored: Mappi
             continue
         factor = _factors(layer, scales, stored)[0]
         power = 2.0 ** max(0.0, np.ceil(np.log2(_LEAST_ODD * factor)))
-        odd = 2 * np.ceil((power / factor - 1) / 2) + 1
+        # What is settled already stays: its odd number is off by the rounding of float32 only.
+        odd = 2 * np.ceil((power / factor - 1) / 2 - 1e-3) + 1
         _enlarge(network, scales, layer.output, factor * odd / power)
+
+
+def settle(network: Network, ranges: Ranges) -> Ranges:
+    """The ranges with those of products as `quantize` would make them (`_untie`), so that plans are made with them."""
+    group, fixed = shared(network), required(network)
+    before = {tensor: steps(*(fixed.get(tensor) or ranges[group[tensor]])) for tensor in group}
+    after = dict(before)
+    _untie(network, after, _constants(network, after))
+    return {tensor: (low * after[tensor][0] / before[tensor][0], high * after[tensor][0] / before[tensor][0])
+            for tensor, (low, high) in ranges.items()}
 
 
 def _enlarge(network: Network, scales: dict[int, tuple[float, int]], tensor: int, times: float) -> None:

@@ -136,7 +136,7 @@ class Source:
         unknown = ", ".join(re.findall(r"^(?:TF Select|Custom) ops: (.+)$", str(error), re.MULTILINE))
         return EdgeWatchError(f"{self._path}: expected layers that TensorFlow Lite has"
                               f"{'' if scheme == 'none' else f' in {scheme}'}, found: {unknown or _reason(error)}; "
-                              f"choose another --backbone or other layers, or see all with --debug")
+                              f"train a network of other layers, or see all with --debug")
 
     def _keras_model(self) -> tuple[Callable[[Any], Any], Any]:
         """The model of a .keras or .h5 file, as a function, and what it takes."""

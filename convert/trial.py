@@ -1,17 +1,41 @@
-"""Load and run a new .tflite file in a child process: a bad file can kill the process that loads it."""
+"""Try out a new .tflite file: in a temporary folder, and in a child process, as a bad one kills who loads it."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from models.errors import BundleError, EdgeWatchError
 
 SECONDS = 120
 """A network that needs longer for one picture is of no use on a device."""
+ADVICE = "type another --quantize, or train a network of other layers"
+
+
+@contextlib.contextmanager
+def scratch(need: int) -> Iterator[Path]:
+    """A temporary folder with room for `need` bytes.
+
+    Raises:
+        EdgeWatchError: there is no such room, or it is used up by others before the work is done.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="convert-") as folder:
+            room = Path(folder) / "room"
+            # TensorFlow's own errors on a full disk are no help.
+            with room.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, need)
+            room.unlink()
+            yield Path(folder)
+    except OSError as error:
+        raise EdgeWatchError(f"{tempfile.gettempdir()}: expected room for {need / 1e6:.1f} MB of temporary files, "
+                             f"found: {error.strerror}; make room or set TMPDIR") from error
 
 
 def try_out(model: Path) -> None:
@@ -27,14 +51,14 @@ def try_out(model: Path) -> None:
                                capture_output=True, text=True, check=False)
     except subprocess.TimeoutExpired as error:
         raise BundleError(f"{model.name}: expected an answer within {SECONDS} s, found none; "
-                          f"choose a smaller --backbone") from error
+                          f"train a smaller network") from error
     if child.returncode < 0:
         name = signal.Signals(-child.returncode).name
         raise BundleError(f"{model.name}: expected the runtime to run it, found that it dies of it ({name}); "
-                          f"choose another --backbone")
+                          f"{ADVICE}")
     if child.returncode:
         said = child.stderr.strip().splitlines() or ["no reason"]
-        raise BundleError(f"{model.name}: expected the runtime to run it, found: {said[-1]}; choose another --backbone")
+        raise BundleError(f"{model.name}: expected the runtime to run it, found: {said[-1]}; {ADVICE}")
 
 
 def main(argv: list[str]) -> int:

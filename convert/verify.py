@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +19,8 @@ from models.interpreter import Interpreter
 from models.manifest import LIGHTINGS, Changed, Comparison, Metrics, OperatingPoint
 from models.preprocess import infrared, is_infrared, prepare
 
-BATCH = 8
 Logits = NDArray[np.float32]
 Answers = NDArray[np.intp]
-Network = Callable[[NDArray[np.uint8]], Logits]
-"""(n, size, size, 3) uint8 RGB pictures to (n, classes) float32 logits."""
 
 
 @dataclass(frozen=True, slots=True)

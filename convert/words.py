@@ -17,6 +17,8 @@ STORED = {
     "float16": "Weights are 16-bit floating-point numbers, activations 32-bit ones",
 }
 
+NO_CLASS = "unlabelled"
+"""How calibration pictures of no known class are counted."""
 MET = {True: "met", False: "missed", None: "cannot tell"}
 """By `Gate.met`."""
 

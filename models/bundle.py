@@ -117,13 +117,32 @@ def require_free(path: Path, force: bool = False) -> None:
     Raises:
         EdgeWatchError: the folder exists and is not a bundle to replace, or its parent cannot be written to.
     """
+    require_writable(path)
     if path.exists() and not (force and (path / MANIFEST).is_file()):
         raise EdgeWatchError(f"{path}: expected no such folder, found one; choose another --out or type --force "
                              f"(which replaces bundles only)")
-    parent = next(folder for folder in path.absolute().parents if folder.exists())
-    if not (parent.is_dir() and os.access(parent, os.W_OK)):
-        raise EdgeWatchError(f"{path}: cannot be written: {parent} is {'read-only' if parent.is_dir() else 'a file'}; "
-                             f"choose another --out")
+
+
+def require_writable(path: Path) -> None:
+    """Check before a long job that a folder can be made there, by making and removing one beside it.
+
+    Raises:
+        EdgeWatchError: the folder that it would be in cannot be written to.
+    """
+    import errno
+    import tempfile
+
+    parent = path.absolute().parent
+    try:
+        parent = next(folder for folder in (*path.absolute().parents, Path("/")) if folder.exists())
+        # Tried, not asked for: a folder such as /proc says that it can be written to, and then refuses.
+        os.rmdir(tempfile.mkdtemp(prefix=f".{path.name}-", dir=parent))
+    except NotADirectoryError as error:
+        raise EdgeWatchError(f"{path}: cannot be written: {parent} is a file; choose another --out") from error
+    except OSError as error:
+        reason = "is read-only" if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else (
+            f"takes no new folder ({error.strerror})")
+        raise EdgeWatchError(f"{path}: cannot be written: {parent} {reason}; choose another --out") from error
 
 
 def _fill(

@@ -134,9 +134,10 @@ class Gate:
 class Quantization:
     """How the numbers are stored, and what storing them so cost.
 
-    `calibration` counts the pictures by class and lighting. `compared` is by lighting, empty where nothing was
-    compared. `operators` counts the network's operators by type; `float_operators` of them touch a float tensor. A
-    .tflite file of plain floats has the scheme `none` too: what tells a trained bundle is its files.
+    `calibration` counts the pictures of the calibration set by class and lighting; `recipe` says what was done with how
+    many. `compared` is by lighting, empty where nothing was compared. `operators` counts the network's operators by
+    type; `float_operators` of them touch a float tensor. A .tflite file of plain floats has the scheme `none` too: what
+    tells a trained bundle is its files.
     """
 
     scheme: Scheme = "none"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,6 +53,29 @@ def tiny_parent(tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
     from tests import tiny
 
     return ModelBundle.open(tiny.float_bundle(tmp_path_factory.mktemp("tiny")))
+
+
+@pytest.fixture(scope="session")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of models that are no bundles; not to be changed."""
+    from tests.bare import save_models
+
+    folder = tmp_path_factory.mktemp("bare")
+    save_models(folder)
+    return folder
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
+    """The jobs that `convert` was to do; none of them is done. It runs in `tmp_path`, beside labels and photos."""
+    from tests.bare import fill
+
+    found: list[Any] = []
+    monkeypatch.setattr("convert.job.convert", found.append)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "labels.txt").write_text("blank\ndeer\ntiger\n")
+    fill(tmp_path / "photos", {"blank": 4, "deer": 4, "tiger": 4})
+    return found
 
 
 @pytest.fixture

@@ -12,15 +12,13 @@ from models.manifest import (
     Changed,
     ClassMetrics,
     Comparison,
-    InputSpec,
     Manifest,
     Metrics,
     OperatingPoint,
-    OutputSpec,
-    Provenance,
     Quantization,
     Speed,
 )
+from tests.bundles import MANIFEST
 
 NAMES = ("deer", "tiger")
 LABELS = LabelMap(Label(name, name.title(), "", "animal") for name in NAMES)
@@ -68,11 +66,11 @@ def manifest(stored: Quantization) -> Manifest:
         return Metrics(found.n, found.accuracy, 1.0, 0.9, found.calibration_error or 0.0, per_class)
 
     point = OperatingPoint(0.5, 1.0, 1.0, 9)
-    return Manifest(
-        "wildlife", "2", InputSpec(224), OutputSpec(len(NAMES), "uint8"), 0.88, stored,
-        {name: dict.fromkeys(LIGHTINGS, point) for name in NAMES},
-        {lighting: after(found) for lighting, found in stored.compared.items()},
-        Provenance("convert --quantize int8 runs/w", "2026-05-01T06:00:00+00:00", {"keras": "3", "ai_edge_litert": "2"},
-                   "photos", {}, "mobilenet_v2", "imagenet", 1, parent={"path": "runs/w"}),
-        bool(stored.compared), {},
+    return replace(
+        MANIFEST, input=replace(MANIFEST.input, size=224), temperature=0.88, quantization=stored,
+        operating_points={name: dict.fromkeys(LIGHTINGS, point) for name in NAMES},
+        metrics={lighting: after(found) for lighting, found in stored.compared.items()},
+        provenance=replace(MANIFEST.provenance, command="convert --quantize int8 runs/w", backbone="mobilenet_v2",
+                           versions={"keras": "3", "ai_edge_litert": "2"}, parent={"path": "runs/w"}),
+        verified=bool(stored.compared),
     )

@@ -27,6 +27,7 @@ Photos.
 ## Known failures
 
 - Everything small.
+  `report.html` shows more.
 """
 
 
@@ -128,7 +129,7 @@ def test_card_tells_of_this_model_and_keeps_what_its_parent_said() -> None:
         "mobilenet_v2, 224 x 224 px, 2 classes, int8: 2.76 MB (float32: 8.99 MB), in 0.50 x the time of its float32 "
         "version. Test photos right: 99.4% as taken (float: 99.7%), 100.0% in infrared grey (float: 100.0%), n = 309.")
     assert "Photos." in text
-    assert "- Everything small." in text
+    assert "- Everything small.\n  The float bundle's `report.html` shows more.\n" in text
     assert "Counted with the float model, before the conversion:" in text
     assert "| old | table |" not in text
     assert "| deer | animal | 300 | 100.0% | 99.3% | 100.0% | 100.0% | 100.0% | 100.0% | 0.50 / 0.50 |" in lines
@@ -140,9 +141,25 @@ def test_card_tells_of_this_model_and_keeps_what_its_parent_said() -> None:
             "on another device was not measured.") in lines
     assert "1.76" not in text, "milliseconds of this machine say nothing of another"
     assert "| as taken | 99.7% | 99.4% | -0.3 | -2.0 to +1.2 | 99.0% | 2.1% | 3.4% | 309 |" in lines
+    assert "Recall that fell, as counted: deer as taken 100.0% -> 99.3% (300 photos)." in lines
     assert "(temperature 0.88, float 0.91)." in text
     assert "| no float tensor | met | 0 | 0 |" in lines
     assert lines[-1] == "Versions: ai_edge_litert 2, keras 3."
+
+
+def test_card_names_each_lighting_in_which_a_class_fell() -> None:
+    lost = compare({"deer": 300, "tiger": 9}, {"deer": 3, "tiger": 1})
+    stored = quantization(compare({"deer": 300, "tiger": 9}, {"tiger": 1}), lost)
+    assert ("Recall that fell, as counted: deer in infrared grey 100.0% -> 99.0% (300 photos); tiger as taken 100.0% "
+            "-> 88.9% (9 photos); tiger in infrared grey 100.0% -> 88.9% (9 photos).") in card(
+                PARENT, manifest(stored), LABELS)
+    same = card(PARENT, manifest(quantization(compare({"deer": 300, "tiger": 9}, {}, {"tiger": 1}))), LABELS)
+    assert "\nThe recall of no class fell.\n" in same
+
+
+def test_card_that_says_whose_the_report_is_keeps_its_words() -> None:
+    said = "  The float bundle's `report.html` shows more."
+    assert card(f"# w\n\n## Known failures\n\n{said}\n", manifest(found()), LABELS).count(said) == 1
 
 
 def test_precision_of_a_class_that_was_never_named_is_a_dash() -> None:
@@ -161,7 +178,7 @@ def test_recipe_is_told_step_by_step() -> None:
         "ranges": "least error", "seed": 1}
     lines = card("", manifest(found(recipe=recipe)), LABELS).splitlines()
     assert [line for line in lines if line.startswith("- ")] == [
-        "- The ranges of the activations were measured on 22 pictures of 2 classes (14 by day, 8 in infrared grey).",
+        "- Calibration set: 22 pictures of 2 classes (14 by day, 8 in infrared grey).",
         "- 18 HARD_SWISH made x * relu6(x + 3).",
         "- 2 factors folded.",
         "- Bias correction: layers 53, largest shift 0.241.",
@@ -169,6 +186,13 @@ def test_recipe_is_told_step_by_step() -> None:
         "- Ranges: least error.",
         "- Seed: 1.",
     ]
+
+
+def test_calibration_set_without_classes_is_told() -> None:
+    lines = card("", manifest(found(calibration={"unlabelled": {"day": 7, "night": 3}})), LABELS).splitlines()
+    assert "- Calibration set: 10 pictures without classes (7 by day, 3 in infrared grey)." in lines
+    lines = card("", manifest(found(calibration={"deer": {"day": 1}})), LABELS).splitlines()
+    assert "- Calibration set: 1 pictures of 1 class (1 by day, 0 in infrared grey)." in lines
 
 
 @pytest.mark.parametrize(("scheme", "label", "stored"), [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import ctypes
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from convert.__main__ import main
-from convert.calibration import read_calibration
+from convert.calibration import read_calibration, read_folder
 from convert.trial import try_out
 from models.bundle import CALIBRATION, CARD, GOLDEN, KERAS, SPLIT, TFLITE, ModelBundle, file_hash, write_bundle
 from models.errors import BundleError, EdgeWatchError
@@ -175,15 +176,72 @@ def test_output_below_a_file(place: Path, capsys: pytest.CaptureFixture[str]) ->
     assert said == f"convert: file/x/y: cannot be written: {place}/file is a file; choose another --out\n"
 
 
-def test_output_in_a_read_only_folder(
-    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_output_in_a_read_only_folder(place: Path) -> None:
     bundle(place)
     (place / "shut").mkdir(mode=0o500)
-    # Root may write everywhere, so the answer for anybody else is put in here.
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "shut")
-    assert main(["--quantize", "int8", "runs/deer", "--out", "shut/x"]) == 1
-    assert "shut is read-only; choose another --out" in capsys.readouterr().err
+    command = [sys.executable, "-m", "convert", "--quantize", "int8", "runs/deer", "--out", "shut/x"]
+    # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE: else root may write anywhere.
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False, capture_output=True,
+                          text=True, preexec_fn=lambda: ctypes.CDLL(None).prctl(24, 1))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"convert: shut/x: cannot be written: {place}/shut is read-only; choose another --out\n"
+
+
+@pytest.mark.parametrize("out", ["/proc/x", "/proc/new/x", "shelf/" + "n" * 300])
+def test_output_that_no_folder_can_be_made_for_is_refused_at_once(
+    place: Path, capsys: pytest.CaptureFixture[str], out: str
+) -> None:
+    rewritten(bundle(place), place / "bare", split=None)
+    # Neither the list of photos, which is missing, nor the network, which is none, have been looked at.
+    assert main(["--quantize", "int8", "bare", "--out", out]) == 1
+    said = capsys.readouterr().err.removeprefix("convert: ").strip()
+    assert "\n" not in said
+    assert said.startswith(f"{out}: cannot be written: {'/proc' if 'proc' in out else place}")
+    assert said.endswith("; choose another --out")
+
+
+def test_ladder_is_refused_at_once_where_float16_could_not_be_written(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle(place)
+    (place / "runs/deer-float16").mkdir()
+    assert refused(capsys, "runs/deer", "--on-miss", "ladder").startswith(
+        "runs/deer-float16: expected no such folder, found one; choose another --out")
+    rewritten(place / "runs/deer", place / "mine-float16")
+    said = refused(capsys, "mine-float16", "--out", "mine-int8", "--on-miss", "ladder", "--force", code=2)
+    assert said == ("--out mine-float16: expected another folder than the float model's, found the same; choose "
+                    "another")
+
+
+def photos_of(folder: Path, *names: str) -> Path:
+    """A noisy photo for each name."""
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(number).integers(0, 256, (40, 50, 3), np.uint8)
+        cv2.imwrite(str(folder / name), noise)
+    return folder
+
+
+@pytest.mark.parametrize(("names", "note"), [
+    (("1.png", "2.png"), "not balanced by class: photos has photos alone, no folder for each class"),
+    (("a/1.png", "a/2.png"), "not balanced by class: photos gives no picture of 6 of 7 classes (b, c, d, e, f, ...)"),
+    ([f"{name}/1.png" for name in "abdefg"], "not balanced by class: photos gives no picture of 1 of 7 classes (c)"),
+    ([f"{name}/1.png" for name in "abcdefg"], None),
+])
+def test_calibration_that_is_not_balanced_by_class_is_told(
+    place: Path, names: tuple[str, ...], note: str | None
+) -> None:
+    labels = LabelMap(Label.from_name(name, {}) for name in "abcdefg")
+    found = read_folder(photos_of(Path("photos"), *names), labels, SIZE)
+    assert found.notes == ((note,) if note else ())
+
+
+def test_class_of_which_all_photos_are_left_out_is_missing(place: Path) -> None:
+    folder = photos_of(Path("photos"), "deer/1.png", "tiger/1.png")
+    labels = LabelMap(Label.from_name(name, {}) for name in NAMES)
+    found = read_folder(folder, labels, SIZE, held_out={file_hash(folder / "tiger/1.png")})
+    assert found.notes == ("left out of the calibration: 1 photos that the result is tested on",
+                           "not balanced by class: photos gives no picture of 1 of 2 classes (tiger)")
 
 
 def test_changed_photo_is_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -270,7 +328,7 @@ def test_trial_of_a_damaged_file_gives_one_line(tmp_path: Path) -> None:
         try_out(file)
     assert "\n" not in str(found.value)
     assert str(found.value).startswith("model.tflite: expected the runtime to run it, found")
-    assert str(found.value).endswith("; choose another --backbone")
+    assert str(found.value).endswith("; type another --quantize, or train a network of other layers")
 
 
 def test_trial_that_dies_of_a_signal_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

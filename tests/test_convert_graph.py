@@ -112,8 +112,8 @@ def test_unknown_layer_is_named_in_one_line() -> None:
         image = keras.Input((16, 16, 3))
         found = layers.GlobalAveragePooling2D()(layers.LeakyReLU()(layers.Conv2D(4, 3)(image)))
         model = saved(keras.Model(image, layers.Dense(2)(found)))
-    with pytest.raises(EdgeWatchError, match=r"^expected layers that can be made integer \(.*\), found LEAKY_RELU \(.*"
-                                             r"\); choose another --backbone, or --quantize float16$") as found:
+    with pytest.raises(EdgeWatchError, match=r"^expected layers that can be made integer, found LEAKY_RELU \(.*\); "
+                                             r"type --quantize float16, or train a network of other layers$") as found:
         read(model)
     assert "\n" not in str(found.value)
 
@@ -151,7 +151,7 @@ def test_damaged_file_is_read_or_refused_in_one_line(end: int, changes: list[tup
     for reader in (read, read_graph):
         said = refusal(lambda reader=reader: reader(damaged))
         assert "\n" not in said
-        assert not said or said.split(";")[-1].strip().startswith(("convert", "choose", "train"))
+        assert not said or said.split(";")[-1].strip().startswith(("convert", "type", "train"))
     if not changes and end < len(MODEL) // 2:
         with pytest.raises(BundleError):
             read(damaged)

@@ -96,7 +96,7 @@ def test_newest_bundle_is_named_and_terminal_stays_calm(converted: Converted) ->
     lines = converted.printed.splitlines()
     assert lines[0] == "runs/tiny is the newest float bundle under runs/"
     assert lines[1] == "runs/tiny: tiny 1, tiny, 3 classes, 48 px"
-    assert lines[2] == "calibrating with 48 pictures ..."
+    assert lines[2] == "calibrating from a set of 48 pictures ..."
     assert lines[3] == "comparing on 24 test photos ..."
     assert lines[-1] == "runs/tiny-int8: written"
     assert "float tensors     0" in lines
@@ -354,7 +354,7 @@ def test_network_without_an_int8_version_is_refused_in_one_line(
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "int8" in said
-    assert "choose another --backbone" in said
+    assert said.endswith("found: Erf; train a network of other layers, or see all with --debug\n")
     assert not (tmp_path / "odd-int8").exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,10 @@ def test_ladder_goes_down_to_float16_and_says_so(ruined: bytes, capsys: pytest.C
     assert convert_ruined(ruined, "--on-miss", "ladder") == 0
     printed = capsys.readouterr().out.splitlines()
     assert "on the ladder, next: float16" in printed
-    assert "int8 missed a gate; this is float16" in printed
+    assert "not int8, see above: this is float16" in printed
+    start = printed.index("expected int8 to meet its 7 gates, found 3 missed")
+    assert printed.index("on the ladder, next: float16") > start
+    assert not any("nothing is written" in line or line.startswith("next: ") for line in printed)
     assert printed[-1] == "runs/ruined-float16: written"
     assert sum(line.startswith("calibrating") for line in printed) == 1, "float16 needs no pictures"
     assert sorted(path.name for path in Path("runs").iterdir()) == ["ruined", "ruined-float16", "tiny"]
@@ -187,9 +191,54 @@ def test_ladder_takes_a_layer_that_has_no_int8(capsys: pytest.CaptureFixture[str
     assert "found LEAKY_RELU (" in said
     assert not Path("runs/leaky-int8").exists()
     assert main(["--quantize", "int8", "runs/leaky", "--no-verify", "--on-miss", "ladder"]) == 0
+    printed = capsys.readouterr().out
+    assert "\non the ladder, next: float16\n" in printed
+    assert "--quantize" not in printed, "what to do does not hold any more"
     bundle = ModelBundle.open(Path("runs/leaky-float16"))
-    assert "found LEAKY_RELU (" in bundle.manifest.quantization.recipe["ladder"]
+    reason = bundle.manifest.quantization.recipe["ladder"]
+    assert reason.startswith("expected layers that can be made integer, found LEAKY_RELU (")
+    assert reason.endswith(")")
     Classifier(bundle)
+
+
+def test_ladder_ends_where_the_disk_is_full(
+    ruined: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def full(model: bytes, *_: Any) -> bytes:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, kept[1]))
+        return model
+
+    monkeypatch.setattr("convert.job.embed", full)
+    try:
+        code = convert_ruined(ruined, "--on-miss", "ladder")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, kept)
+    printed = capsys.readouterr()
+    assert code == 1
+    assert printed.err.startswith("convert: ")
+    assert printed.err.endswith("found: File too large; make room or set TMPDIR\n")
+    assert printed.err.count("\n") == 1
+    assert "float16" not in printed.out
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["ruined", "tiny"]
+
+
+def test_ladder_ends_at_a_photo_that_has_gone(
+    ruined: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = photos_of_test()[0]
+
+    def meanwhile(model: bytes, *_: Any) -> bytes:
+        gone.unlink()
+        return model
+
+    monkeypatch.setattr("convert.job.embed", meanwhile)
+    assert convert_ruined(ruined, "--on-miss", "ladder") == 1
+    printed = capsys.readouterr()
+    assert printed.err == f"convert: {gone}: does not exist; correct the path, or the table that names it\n"
+    assert "float16" not in printed.out
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["ruined", "tiny"]
 
 
 def test_allowed_drop_is_that_of_the_command(ruined: bytes, capsys: pytest.CaptureFixture[str]) -> None:

@@ -152,7 +152,7 @@ def test_drawn_network_is_integer_and_answers_as_planned_or_says_why_not(network
     ranges = widest(network, SMALL)
     if said := refusal(lambda: quantize(network, ranges)):
         assert "\n" not in said
-        assert "choose another --backbone, or --quantize float16" in said
+        assert "type --quantize float16, or train a network of other layers" in said
         # Of a fixed range, but joined with others.
         assert {"CONCATENATION", "LOGISTIC", "TANH"} & {layer.kind for layer in network.layers} > {"CONCATENATION"}
         return
@@ -252,8 +252,8 @@ def test_numbers_of_a_fixed_range_joined_with_others_are_refused_in_one_line(oth
     fixed = 0 if other == "pictures" else net.plain("LOGISTIC", net.convolution(0, 3))
     joined = net.layer("CONCATENATION", [found, fixed], (1, 12, 12, 6), axis=3, fusedActivationFunction=NO_ACTIVATION)
     net.dense(net.mean(joined), 4)
-    with pytest.raises(EdgeWatchError, match=r"expected numbers of one range at .*; choose another --backbone, or --qua"
-                                             r"ntize float16$") as found_error:
+    with pytest.raises(EdgeWatchError, match=r"expected numbers of one range at .*; type --quantize float16, or "
+                                             r"train a network of other layers$") as found_error:
         quantize(net.network, widest(net.network, SMALL))
     assert "\n" not in str(found_error.value)
 
@@ -329,7 +329,7 @@ def test_product_that_no_factor_fits_is_named_in_one_line() -> None:
     low, high = ranges[found]
     ranges[found] = low * 1e7, high * 1e7
     with pytest.raises(EdgeWatchError, match=r"^expected numbers of like size at mul2, found factors from .* \(XNNPACK "
-                                             r"takes 2e-05 to 256\); choose another --backbone") as error:
+                                             r"takes 2e-05 to 256\); type --quantize float16, or ") as error:
         quantize(net.network, ranges)
     assert "\n" not in str(error.value)
 

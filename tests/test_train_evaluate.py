@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
-from models.bundle import MANIFEST, SPLIT, ModelBundle, default_bundle, file_hash
+from models.bundle import GOLDEN, MANIFEST, SPLIT, TFLITE, ModelBundle, default_bundle, file_hash, write_bundle
+from models.manifest import Quantization
 from tests import tiny
 from tests.test_train_fit import train
 from train.evaluate import trained_on
@@ -119,6 +120,17 @@ def test_earlier_report_is_replaced_and_nothing_else(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "expected no such folder, or one that holds only report.html and report.json" in done.stderr
     assert {path: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_bundle_converted_without_quantization_is_called_float(tmp_path: Path) -> None:
+    found = ModelBundle.open(default_bundle())
+    files: dict[str, bytes | Path] = {name: (found.path / name).read_bytes() for name in (TFLITE, GOLDEN)}
+    write_bundle(tmp_path / "plain", replace(found.manifest, quantization=Quantization()), found.labels, files)
+    data = draw_photos(tmp_path / "photos", "tiger")
+    done = train("evaluate", tmp_path / "plain", data, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0].startswith(f"{found.title} (float) on {data}: 1 photo, ")
+    assert json.loads((tmp_path / "out/report.json").read_text())["kind"] == "float"
 
 
 def test_sigterm_leaves_nothing_behind(tmp_path: Path) -> None:

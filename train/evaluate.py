@@ -100,8 +100,9 @@ def _report(
     tested = [pictures.photos[row] for row in rows]
     truth = np.array([bundle.labels.names.index(photo.label) for photo in tested], np.int64)
     print(f"measuring on {counted(len(rows), 'photo')}", file=sys.stderr, flush=True)
+    scheme = bundle.manifest.quantization.scheme
     report = build(Subject(
-        title=bundle.title, kind="float" if bundle.is_float else bundle.manifest.quantization.scheme,
+        title=bundle.title, kind="float" if scheme == "none" else scheme,
         bundle=str(bundle.path), data=str(root), names=bundle.labels.names, temperature=bundle.manifest.temperature,
         points=bundle.manifest.operating_points, doubts=doubts,
         left_out=LeftOut(pictures.broken, data.excluded, len(pictures.photos) - len(rows), data.notes),

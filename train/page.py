@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.bundle import require_writable
 from models.errors import EdgeWatchError
 
 STYLE = """
@@ -126,13 +127,10 @@ def require_replaceable(out: Path, names: Sequence[str]) -> None:
     Raises:
         EdgeWatchError: the folder holds anything else (it would be lost), or cannot be written.
     """
+    require_writable(out)
     if out.exists() and not (out.is_dir() and set(os.listdir(out)) in (set(), set(names))):
         raise EdgeWatchError(f"{out}: expected no such folder, or one that holds only {' and '.join(names)}, found "
                              f"another; choose another --out")
-    parent = next(folder for folder in out.absolute().parents if folder.exists())
-    if not (parent.is_dir() and os.access(parent, os.W_OK)):
-        raise EdgeWatchError(f"{out}: cannot be written: {parent} is {'read-only' if parent.is_dir() else 'a file'}; "
-                             f"choose another --out")
 
 
 def write_folder(out: Path, files: Mapping[str, str]) -> None:
