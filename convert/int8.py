@@ -63,7 +63,8 @@ def to_int8(
         network, made.recipe = prepare(model, pictures, hard_swish=target == "xnnpack")
         teacher = network.copy()
         rounded = round_weights(network, pictures[:SHAPED])
-        made.recipe["rounded"] = f"weights of {rounded} layers, so that their errors cancel on the pictures"
+        made.recipe["rounded"] = (f"weights of {rounded} layers, so that their errors cancel on "
+                                  f"{len(pictures[:SHAPED])} pictures")
         seen = reach(network, pictures[:SHAPED])
         made.seconds["conversion"] = time.monotonic() - started
         started = time.monotonic()
@@ -86,7 +87,8 @@ def to_int8(
             learned = fine_tune(teacher, tuned, ranges, pictures, seed)
             found = _error(exact, logits(tuned, shown, learned))
         made.recipe["fine-tuned"] = (f"weights, biases and ranges, {STEPS} steps with the float network as teacher, on "
-                                     f"{len(pictures)} pictures: off by {found:.3f}{'' if found < error else ', left'}")
+                                     f"{len(pictures)} pictures: off by {found:.3f} on {len(shown)} of them"
+                                     f"{'' if found < error else ', left out'}")
         if found < error:
             network, ranges = tuned, learned
         made.seconds["fine-tuning"] = time.monotonic() - started

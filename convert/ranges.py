@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from convert.engine import activations, sensitivities
 from convert.graph import NO_ACTIVATION, RELU, RELU6, Layer, Network
-from convert.quantize import WEIGHTS, Ranges, shared
+from convert.quantize import WEIGHTS, Ranges, required, shared
 from convert.rewrites import absorbs, compensate
 
 Pictures = NDArray[np.uint8]
@@ -116,8 +116,11 @@ def equalize(network: Network, seen: Reach) -> int:
 
 
 def _divisible(layer: Layer) -> bool:
-    return layer.kind in ("CONV_2D", "DEPTHWISE_CONV_2D") and len(layer.inputs) == 3 and layer.inputs[2] >= 0 \
-        and layer.activation in (NO_ACTIVATION, RELU)
+    return _with_bias(layer) and layer.activation in (NO_ACTIVATION, RELU)
+
+
+def _with_bias(layer: Layer) -> bool:
+    return layer.kind in ("CONV_2D", "DEPTHWISE_CONV_2D") and len(layer.inputs) == 3 and layer.inputs[2] >= 0
 
 
 def _divide(network: Network, layer: Layer, divisor: Vector) -> None:
@@ -138,7 +141,7 @@ def whole_steps(network: Network) -> None:
     first = network.layers[0]
     shift = network.constant(first.inputs[1]) if first.kind == "ADD" and first.inputs[0] == network.input else None
     followers = network.consumers(first.output)
-    if shift is None or shift.size != 1 or any(not _divisible_or_relu6(layer) for layer in followers):
+    if shift is None or shift.size != 1 or any(not _with_bias(layer) for layer in followers):
         return
     half = float(shift.reshape(-1)[0]) - np.floor(float(shift.reshape(-1)[0]))
     network.tensors[first.inputs[1]].data = np.floor(shift)
@@ -148,13 +151,9 @@ def whole_steps(network: Network) -> None:
         bias.data = (np.asarray(bias.data) + half * np.asarray(weights.data).sum(axis=over)).astype(np.float32)
 
 
-def _divisible_or_relu6(layer: Layer) -> bool:
-    return layer.kind in ("CONV_2D", "DEPTHWISE_CONV_2D") and len(layer.inputs) == 3 and layer.inputs[2] >= 0
-
-
 def candidates(network: Network, seen: Reach) -> dict[int, list[tuple[float, float]]]:
     """The ranges that each tensor may be given; one where what the tensor is leaves no choice."""
-    group, swish = shared(network), swishes(network)
+    group, swish, fixed = shared(network), swishes(network), required(network)
     gates = {gate.output for gate, _ in swish.values()}
     products = {product.output for _, product in swish.values()}
     found: dict[int, list[tuple[float, float]]] = {}
@@ -163,8 +162,11 @@ def candidates(network: Network, seen: Reach) -> dict[int, list[tuple[float, flo
         if group[tensor] != tensor:
             continue
         lows, highs = np.minimum(seen.kept[tensor][0], 0), np.maximum(seen.kept[tensor][1], 1e-6)
-        if maker is None:
-            found[tensor] = [(0.0, 255.0)]
+        if maker is None or tensor in fixed:
+            found[tensor] = [fixed[tensor]]
+        elif tensor == network.output:
+            # Nothing comes after the logits: clipped, the surest answers would be alike.
+            found[tensor] = [(float(lows[-1]), float(highs[-1]))]
         elif tensor in gates:
             found[tensor] = [(0.0, 6.0)]
         elif maker.kind == "ADD" and maker.inputs[0] == network.input and network.constant(maker.inputs[1]) is not None:

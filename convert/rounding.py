@@ -80,9 +80,9 @@ def _rounded(weights: Matrix, covariance: Matrix) -> Matrix:
     upper = np.linalg.cholesky(np.linalg.inv(damped[np.ix_(order, order)])).T
     left, found = weights[:, order].copy(), np.zeros_like(weights)
     for place in range(len(order)):
-        steps = np.clip(np.round(left[:, place] / scale), -127, 127)
-        found[:, order[place]] = steps * scale
-        error = (left[:, place] - steps * scale) / upper[place, place]
+        column = order[place]
+        stepped = np.clip(np.round(left[:, place] / scale), -127, 127) * scale
+        found[:, column] = np.where(largest == column, weights[:, column], stepped)
+        error = (left[:, place] - found[:, column]) / upper[place, place]
         left[:, place + 1 :] -= np.outer(error, upper[place, place + 1 :])
-    found[outputs, largest] = weights[outputs, largest]
     return found
