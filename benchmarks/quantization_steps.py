@@ -97,7 +97,7 @@ def variants(model: bytes, pictures: Pictures, say: Say, debug: bool, seed: int 
     from convert.engine import logits
     from convert.graph import read
     from convert.int8 import ENOUGH, JUDGED, SEARCHED, SHAPED
-    from convert.quantize import quantize
+    from convert.quantize import quantize, settle
     from convert.quiet import quiet
     from convert.ranges import equalize, reach, search, shrink_linear, whole_steps
     from convert.rewrites import fold_dead, rewrite
@@ -128,7 +128,7 @@ def variants(model: bytes, pictures: Pictures, say: Say, debug: bool, seed: int 
     yield "+ weights rounded together", quantize(network, outermost(network, seen))
     say("searching for ranges")
     with quiet(debug):
-        ranges, _ = search(network, pictures[:SEARCHED], seen, seed)
+        ranges = settle(network, search(network, pictures[:SEARCHED], seen, seed)[0])
         error = off(logits(teacher, shown), logits(network, shown, ranges))
     yield "+ ranges searched", quantize(network, ranges)
     if error > ENOUGH:
