@@ -65,25 +65,25 @@ def triggers(
         camera_delay: how long after a burst of triggers further motion is ignored (Camtrap DP `cameraDelay`).
     """
     motion, size, burst = _Motion(settings), None, 0
-    lighting, asked, delayed_until = _lighting, _Once(LIGHT_EVERY), _Hold()
-    light: Lighting = "day"
+    grey_due, delay = _Once(LIGHT_EVERY), _Hold()
+    lighting: Lighting = "day"
     for frame in frames:
-        if frame.still:
-            yield Trigger(frame, (WHOLE,), lighting(frame))
-            continue
         now = frame.timestamp
+        if frame.still:
+            yield Trigger(frame, (WHOLE,), _lighting(frame))
+            continue
         if frame.image.shape != size:
             motion, size = _Motion(settings), frame.image.shape
         regions = motion.regions(luma(frame.image), now)
-        if delayed_until.holds(now, camera_delay):
+        if delay.holds(now, camera_delay):
             regions = ()
-        if asked.due(now) or regions:
-            light = lighting(frame)
+        if grey_due(now) or regions:
+            lighting = _lighting(frame)
         burst += bool(regions)
         if camera_delay and burst == BURST:
-            delayed_until.begin(now, camera_delay)
+            delay.begin(now, camera_delay)
             burst = 0
-        yield Trigger(frame, regions, light)
+        yield Trigger(frame, regions, lighting)
 
 
 def luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -118,7 +118,7 @@ class _Once:
         self._every = every
         self._last: datetime | None = None
 
-    def due(self, now: datetime) -> bool:
+    def __call__(self, now: datetime) -> bool:
         due = self._last is None or abs(now - self._last) >= self._every
         if due:
             self._last = now
@@ -154,18 +154,15 @@ class _Motion:
             self._hold.begin(now, settings.settle)
             return self._everywhere(now)
         found: list[BBox] = []
-        if moving >= settings.least_area:
-            if self._hold.holds(now, settings.settle):
-                found = []
-            elif scattered(mask := self._background.restful(mask)) > settings.spread:
+        settled = not self._hold.holds(now, settings.settle)
+        if settled and moving >= settings.least_area:
+            mask = self._background.restful(mask)
+            if scattered(mask) > settings.spread:
                 self._background.learn(luma)
                 return self._everywhere(now)
-            else:
-                found = find_regions(
-                    mask, luma, self._background.mean, settings.least_area, settings.least_size
-                )
+            found = find_regions(mask, luma, self._background.mean, settings.least_area, settings.least_size)
         self._background.learn(luma)
-        if not self._hold.holds(now, settings.settle):
+        if settled:
             self._unsettled = None
         return self._followed.lasting(found, 1 if abs(pause) > SLOW else settings.looks)
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from edge.alerts import alerts
 from edge.crops import crops
-from edge.motion import triggers
+from edge.motion import MotionSettings, triggers
 from edge.predictions import Classify, predictions
 from edge.settings import Settings
 from edge.sightings import SightingSettings, sightings
-from edge.types import Alert, Deployment, Frame, Sighting
+from edge.spots import Spots, remember
+from edge.tampering import Guard, guarded
+from edge.throttle import Bucket
+from edge.types import Alert, BBox, Deployment, Frame, Sighting
 from models.bundle import ModelBundle
 from models.labels import LabelMap
 
@@ -24,6 +28,19 @@ class Classifier(Classify, Protocol):
     bundle: ModelBundle
 
 
+@dataclass(slots=True)
+class Senses:
+    """What the path knows beyond one visit, and health tells.
+
+    `guard`: whether the camera sees what it should. `bucket`: how often the model is asked. `spots`: where things move
+    without an animal; it hears of the predictions, and the crops of later frames ask it.
+    """
+
+    guard: Guard = field(default_factory=Guard)
+    bucket: Bucket = field(default_factory=Bucket)
+    spots: Spots = field(default_factory=Spots)
+
+
 def watch(
     frames: Iterable[Frame],
     classifier: Classifier,
@@ -32,6 +49,7 @@ def watch(
     tell: Callable[[Alert], None],
     resumed: Iterable[Sighting] = (),
     last: Mapping[str, datetime] | None = None,
+    senses: Senses | None = None,
 ) -> None:
     """The path from frame to alert.
 
@@ -43,13 +61,18 @@ def watch(
         tell: takes each alert.
         resumed: visits of before a restart that may still go on.
         last: per species the event time of its last alert before a restart.
+        senses: what health tells of; None for new ones, with the looks per second of the settings.
     """
+    senses = senses or Senses(bucket=Bucket(settings.looks_per_second))
+    motion = MotionSettings(least_size=settings.least_size, masks=tuple(BBox(*mask) for mask in settings.masks))
     points = classifier.bundle.manifest.operating_points
     deployment = Deployment(settings.deployment, settings.latitude, settings.longitude)
-    moved = triggers(frames, camera_delay=settings.camera_delay)
-    cropped = crops(moved)
+    seen = guarded(frames, senses.guard)
+    moved = triggers(seen, motion, settings.camera_delay)
+    cropped = crops(moved, bucket=senses.bucket, spots=senses.spots)
     named = predictions(cropped, classifier)
-    sighted = sightings(named, classifier.labels, points, SightingSettings(settings.event_gap), resumed)
+    learned = remember(named, senses.spots, classifier.labels, points)
+    sighted = sightings(learned, classifier.labels, points, SightingSettings(settings.event_gap), resumed)
     recorded = record(sighted)
     for alert in alerts(recorded, settings.species, settings.alert_interval, deployment, classifier.bundle.title, last):
         tell(alert)
