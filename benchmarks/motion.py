@@ -3,9 +3,10 @@
     python benchmarks/motion.py [--scenes DIR] [--clips NAME,...] [--each]
 
 Every frame is shown to the three detectors one after the other, in an order that turns. Printed for each: the visits
-whose animal reaches 8 % of the frame's height and that get at least one box of IoU 0.3 or more with the truth; frames
-with a trigger per hour on the clips without animals (and with the person's clip left out), and outside the visits of
-the others; and the time a frame takes. `--each` adds a line per clip.
+whose animal reaches 8 % of the frame's height and that get at least one box of IoU 0.3 or more with the truth; the
+share of all frames with an animal that get one; frames with a trigger per hour on the clips without animals, with the
+person's clip left out, and outside the visits of the other clips; and the time a frame takes. `--each` adds a line per
+clip.
 
 The bare MOG2 is what a first program does: luma of about 180 rows, MOG2 (varThreshold 25, no shadows), 2 x 2 opening,
 boxes of at least 0.1 % of the frame. Its time is that of the resize and the model alone, without opening and boxes.
@@ -141,13 +142,15 @@ class Truth:
 @dataclass(slots=True)
 class Found:
     """What a detector did: per clip the frames with a trigger where there is no animal, and of how many seconds;
-    visits hit and missed; and the time of each look in ms."""
+    visits hit and missed; the time of each look in ms; and in how many frames an animal shows and is hit."""
 
     false: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     hit: list[str] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    shown: int = 0
+    seen: int = 0
 
 
 def read_truth(scenes: Path) -> dict[str, Truth]:
@@ -197,7 +200,9 @@ def measure(clip: Path, truth: Truth, found: dict[str, Found]) -> None:
             for index, (species, begin, end, _) in enumerate(truth.visits):
                 if begin - 0.01 <= now <= end + 0.01:
                     true = [box for other, box in animals if other == species]
+                    found[name].shown += bool(true)
                     if any(box.iou(each) >= LEAST_IOU for box in boxes for each in true):
+                        found[name].seen += 1
                         hits[name].add(index)
     for name in names:
         for index, (species, begin, _, height) in enumerate(truth.visits):
@@ -234,12 +239,13 @@ def main() -> None:
     empty = [clip for clip in clips if not truths[clip].visits]
     nobody = [clip for clip in empty if "person" not in clip]
     others = [clip for clip in clips if truths[clip].visits]
-    print(f"\n{'':12}{'visits':>10}{'share':>8}{'triggers/h':>12}{'no person':>11}{'outside':>9}"
+    print(f"\n{'':12}{'visits':>10}{'share':>8}{'frames':>8}{'triggers/h':>12}{'no person':>11}{'outside':>9}"
           f"{'ms mean':>9}{'median':>8}{'ratio':>7}")
     floor = statistics.mean(found["bare MOG2"].times)
     for name, each in found.items():
         visits = len(each.hit) + len(each.missed)
         print(f"{name:12}{f'{len(each.hit)}/{visits}':>10}{len(each.hit) / max(1, visits):>8.1%}"
+              f"{each.seen / max(1, each.shown):>8.0%}"
               f"{per_hour(each, empty):>12.0f}{per_hour(each, nobody):>11.0f}{per_hour(each, others):>9.0f}"
               f"{statistics.mean(each.times):>9.3f}{statistics.median(each.times):>8.3f}"
               f"{statistics.mean(each.times) / floor:>7.2f}")

@@ -20,13 +20,11 @@ from typing import TYPE_CHECKING
 from edge.broker import Broker
 from edge.cameras import Camera, default_source, open_camera
 from edge.health import TimedClassifier, temperature
+from edge.senses import open_senses
 from edge.settings import Settings
-from edge.spots import FILE_NAME as SPOTS_NAME
-from edge.spots import Spots
-from edge.throttle import Bucket
 from edge.topics import Topics
 from edge.types import Alert, Frame, Sighting
-from edge.watch import Senses, watch
+from edge.watch import watch
 from models import __version__
 from models.bundle import ModelBundle
 from models.classifier import Classifier
@@ -143,9 +141,7 @@ class Daemon:
         self._frames = self._alerts = 0
         self._publisher: Publisher | None = None
         self._unstored: deque[Alert] = deque(maxlen=MOST_UNSTORED)
-        # A replay takes nothing over and leaves nothing behind.
-        spots = Spots(settings.data / SPOTS_NAME if camera.live else None)
-        self._senses = Senses(bucket=Bucket(settings.looks_per_second), spots=spots)
+        self._senses = open_senses(settings, camera)
         self._told_harm: str | None = None
 
     @functools.cached_property

@@ -44,6 +44,7 @@ class Settings:
     event_gap: a visit is over when the species was not seen for this long; in seconds.
     alert_interval: at most one alert per species in this time; in seconds.
     camera_delay: after motion, further motion is ignored for this long; in seconds.
+    trigger: a motion sensor, gpio:N; None: motion in the picture alone.
     masks: boxes (left, top, width, height as shares 0-1 of the frame) in which no motion is looked for.
     least_size: what is smaller than this share of the frame's height is no motion.
     looks_per_second: how often the model is asked in the long run; short visits are looked at more often.
@@ -64,6 +65,7 @@ class Settings:
     event_gap: timedelta = timedelta(seconds=60)
     alert_interval: timedelta = timedelta(minutes=10)
     camera_delay: timedelta = timedelta(0)
+    trigger: str | None = None
     masks: tuple[Mask, ...] = ()
     least_size: float = 0.04
     looks_per_second: float = 2.0
@@ -125,7 +127,7 @@ def _read_toml(file: Path) -> dict[str, Any]:
     return found
 
 
-_TEXTS = ("source", "broker", "prefix", "deployment", "pace")
+_TEXTS = ("source", "trigger", "broker", "prefix", "deployment", "pace")
 _PATHS = ("model", "credentials", "data")
 _SECONDS = ("event_gap", "alert_interval", "camera_delay")
 _NUMBERS = ("latitude", "longitude", "least_size", "looks_per_second")
@@ -213,6 +215,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         type=float,
         help="after motion, ignore further motion this long (default: 0)",
+    )
+    add(
+        "--trigger",
+        metavar="gpio:N",
+        help="a motion sensor on a GPIO pin: the whole frame is looked at when it tells of motion (default: none)",
     )
     add(
         "--masks",

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from edge.alerts import alerts
 from edge.crops import crops
+from edge.gpio import prompted
 from edge.motion import MotionSettings, triggers
 from edge.predictions import Classify, predictions
+from edge.senses import Senses
 from edge.settings import Settings
 from edge.sightings import SightingSettings, sightings
-from edge.spots import Spots, remember
-from edge.tampering import Guard, guarded
+from edge.spots import remember
+from edge.tampering import guarded
 from edge.throttle import Bucket
 from edge.types import Alert, BBox, Deployment, Frame, Sighting
 from models.bundle import ModelBundle
@@ -26,19 +27,6 @@ class Classifier(Classify, Protocol):
 
     labels: LabelMap
     bundle: ModelBundle
-
-
-@dataclass(slots=True)
-class Senses:
-    """What the path knows beyond one visit, and health tells.
-
-    `guard`: whether the camera sees what it should. `bucket`: how often the model is asked. `spots`: where things move
-    without an animal; it hears of the predictions, and the crops of later frames ask it.
-    """
-
-    guard: Guard = field(default_factory=Guard)
-    bucket: Bucket = field(default_factory=Bucket)
-    spots: Spots = field(default_factory=Spots)
 
 
 def watch(
@@ -69,7 +57,8 @@ def watch(
     deployment = Deployment(settings.deployment, settings.latitude, settings.longitude)
     seen = guarded(frames, senses.guard)
     moved = triggers(seen, motion, settings.camera_delay)
-    cropped = crops(moved, bucket=senses.bucket, spots=senses.spots)
+    called = prompted(moved, senses.sensor)
+    cropped = crops(called, bucket=senses.bucket, spots=senses.spots)
     named = predictions(cropped, classifier)
     learned = remember(named, senses.spots, classifier.labels, points)
     sighted = sightings(learned, classifier.labels, points, SightingSettings(settings.event_gap), resumed)
