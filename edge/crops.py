@@ -41,8 +41,9 @@ class Silence(Protocol):
 
 @dataclass(slots=True)
 class _Place:
-    """Where something moved: when it last did, and when it was last looked at."""
+    """Where something moved, and the crop around it: when it last did, and when it was last looked at."""
 
+    region: BBox
     box: BBox
     moved: datetime
     looked: datetime | None = None
@@ -69,9 +70,9 @@ def crops(
     for trigger in triggers:
         now = trigger.frame.timestamp
         if trigger.frame.still:
-            yield trigger, tuple(Crop(trigger, box) for box in _squares(trigger, settings))
+            yield trigger, tuple(Crop(trigger, box) for _, box in _squares(trigger, settings))
             continue
-        moving = [_Place(box, now, _looked(places, box)) for box in _squares(trigger, settings)]
+        moving = [_Place(region, box, now, _looked(places, box)) for region, box in _squares(trigger, settings)]
         # Either way: a clock that was set back must not keep a place until the old time is reached again.
         resting = [place for place in places if abs(now - place.moved) <= settings.linger and not _over(place, moving)]
         places = moving + resting
@@ -92,24 +93,25 @@ def _looked(places: Iterable[_Place], box: BBox) -> datetime | None:
 
 
 def _over(place: _Place, moving: Iterable[_Place]) -> bool:
-    """Whether nothing is left at a place: what moved there moves on beside it, or has gone over the frame's edge."""
-    box = place.box
-    if min(box.x, box.y, 1 - box.x - box.width, 1 - box.y - box.height) <= EDGE:
+    """Whether nothing is left at a place: what moved there moves on beside it, or has gone out at the side."""
+    if min(place.region.x, 1 - place.region.x - place.region.width) <= EDGE:
         return True
+    box = place.box
     return any(box.intersection(other.box) > 0.3 * min(box.area, other.box.area) for other in moving)
 
 
-def _squares(trigger: Trigger, settings: CropSettings) -> list[BBox]:
+def _squares(trigger: Trigger, settings: CropSettings) -> list[tuple[BBox, BBox]]:
+    """A frame's regions, merged, each with its crop."""
     height, width = trigger.frame.image.shape[:2]
     regions = merged(trigger.regions, width, height)
-    boxes: list[BBox] = []
+    found: list[tuple[BBox, BBox]] = []
     if len(regions) > settings.most and regions[0].area < 2 * regions[settings.most].area:
-        boxes.append(WHOLE)
+        found.append((WHOLE, WHOLE))
     for region in regions:
         box = region if region == WHOLE else square(region, settings.margin, width, height)
-        if len(boxes) < settings.most and not any(box.iou(other) > 0.5 for other in boxes):
-            boxes.append(box)
-    return boxes
+        if len(found) < settings.most and not any(box.iou(other) > 0.5 for _, other in found):
+            found.append((region, box))
+    return found
 
 
 def merged(regions: Sequence[BBox], width: int, height: int) -> list[BBox]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
+
+log = logging.getLogger("edge-watch")
 
 
 class Bucket:
@@ -27,6 +30,8 @@ class Bucket:
         passed = max(0.0, (now - self._last).total_seconds()) if self._last else 0.0
         self._tokens, self._last = min(self._burst, self._tokens + passed * self._rate), now
         granted = min(wanted, int(self._tokens))
+        if granted < wanted and not self.withheld:
+            log.warning("too much moves: the model is asked %g times a second; if plants do, see --masks", self._rate)
         self._tokens -= granted
         self.withheld += wanted - granted
         return granted

@@ -93,8 +93,9 @@ def test_whole_frame_comes_first_where_nothing_stands_out(make_frame: MakeFrame)
     assert all(crop.box != WHOLE for crop in found)
 
 
-def test_animal_that_stands_still_is_looked_at_once_a_second_for_ten(make_frame: MakeFrame) -> None:
-    frames = [moving(make_frame, ANIMAL)(0), *(moving(make_frame)(step / 5) for step in range(1, 80))]
+@pytest.mark.parametrize("animal", [ANIMAL, BBox(0.3, 0.5, 0.3, 0.5)])
+def test_animal_that_stands_still_is_looked_at_once_a_second_for_ten(make_frame: MakeFrame, animal: BBox) -> None:
+    frames = [moving(make_frame, animal)(0), *(moving(make_frame)(step / 5) for step in range(1, 80))]
     found = [trigger.frame.index / 5 for trigger, looks in crops(frames) if looks]
     assert found == [float(second) for second in range(11)]
 
