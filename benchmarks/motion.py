@@ -217,6 +217,10 @@ def per_hour(found: Found, clips: list[str]) -> float:
     return sum(found.false[clip] for clip in clips) / seconds * 3600 if seconds else 0.0
 
 
+def _met(met: bool) -> str:
+    return "met" if met else "MISSED"
+
+
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -249,6 +253,13 @@ def main() -> None:
               f"{per_hour(each, empty):>12.0f}{per_hour(each, nobody):>11.0f}{per_hour(each, others):>9.0f}"
               f"{statistics.mean(each.times):>9.3f}{statistics.median(each.times):>8.3f}"
               f"{statistics.mean(each.times) / floor:>7.2f}")
+    ours, peers = found["gate"], [found["bare MOG2"], found["frigate"]]
+    print("targets: visits 97 % "
+          + _met(len(ours.hit) >= 0.97 * (len(ours.hit) + len(ours.missed)))
+          + ", triggers lower than both "
+          + _met(all(per_hour(ours, empty) < per_hour(each, empty) for each in peers))
+          + ", time 1.25 x bare MOG2 and resize "
+          + _met(statistics.mean(ours.times) <= 1.25 * floor))
     for name, each in found.items():
         if each.missed:
             print(f"{name} missed: {'; '.join(each.missed)}")

@@ -12,8 +12,11 @@ from edge.types import WHOLE, BBox, Crop, Cropped, Trigger
 
 LEAST_PIXELS = 96
 """A smaller crop shows the network little but blur."""
-GAP, LOOSE = 0.25, 1.6
-"""Regions closer than a quarter of the larger one belong together, unless the box around both would be mostly empty."""
+GAP = 0.25
+"""Regions closer than a quarter of the larger one may belong together."""
+PART, LOOSE, TIGHT = 0.25, 2.0, 1.25
+"""A region of less than a quarter of the other is a part of it (a head, a tail), unless the box around both is larger
+than twice the two. Of two larger ones the box must fit tightly, as around the halves of an animal behind a trunk."""
 EDGE = 0.01
 
 
@@ -139,7 +142,9 @@ def _together(one: BBox, other: BBox, width: int, height: int) -> bool:
     side = max(one.width * width, one.height * height, other.width * width, other.height * height)
     if max(across * width, down * height) > GAP * side:
         return False
-    return one.union(other).area <= LOOSE * (one.area + other.area - one.intersection(other))
+    part = min(one.area, other.area) < PART * max(one.area, other.area)
+    room = (LOOSE if part else TIGHT) * (one.area + other.area - one.intersection(other))
+    return one.union(other).area <= room
 
 
 def square(region: BBox, margin: float, width: int, height: int) -> BBox:

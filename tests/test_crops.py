@@ -73,10 +73,27 @@ def moving(make_frame: MakeFrame, *regions: BBox) -> Callable[[float], Trigger]:
 ANIMAL = BBox(0.4, 0.4, 0.2, 0.2)
 
 
-def test_parts_of_one_animal_are_merged_and_two_animals_are_not() -> None:
-    head, body, other = BBox(0.1, 0.3, 0.1, 0.2), BBox(0.22, 0.32, 0.2, 0.2), BBox(0.7, 0.3, 0.2, 0.2)
-    found = merged([body, head, other], 640, 640)
-    assert [box.as_tuple() for box in found] == [pytest.approx((0.1, 0.3, 0.32, 0.22)), other.as_tuple()]
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (BBox(0.22, 0.32, 0.2, 0.2), BBox(0.14, 0.28, 0.08, 0.1)),  # body and head
+        (BBox(0.2, 0.3, 0.2, 0.2), BBox(0.42, 0.31, 0.2, 0.18)),  # halves behind a trunk
+    ],
+)
+def test_parts_of_one_animal_are_merged(one: BBox, other: BBox) -> None:
+    far = BBox(0.8, 0.7, 0.1, 0.1)
+    assert merged([far, one, other], 640, 640) == [one.union(other), far]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (BBox(0.5, 0.5, 0.4, 0.3), BBox(0.35, 0.3, 0.2, 0.25)),  # one before the other
+        (BBox(0.1, 0.3, 0.2, 0.21), BBox(0.5, 0.3, 0.2, 0.2)),  # ground between them
+    ],
+)
+def test_two_animals_are_not_merged(one: BBox, other: BBox) -> None:
+    assert merged([other, one], 640, 640) == [one, other]
 
 
 def test_each_of_two_animals_gets_its_own_crop(make_frame: MakeFrame) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from edge.cameras import open_camera
 from edge.motion import BURST, MotionSettings, triggers
 from edge.types import WHOLE, BBox, Frame
 
@@ -174,3 +178,35 @@ def test_quiet_frames_are_known_to_be_night_within_a_second(make_frame: MakeFram
     found = list(triggers(stream(make_frame, [scene()] * 20 + [grey] * 10)))
     assert [trigger.lighting for trigger in found[:20]] == ["day"] * 20
     assert [trigger.lighting for trigger in found[24:]] == ["night"] * 6
+
+
+NUISANCES = ("21_none_clouds", "22_none_ir_switch", "23_none_exposure", "25_none_rain_leaves", "26_none_noise_jpeg")
+
+
+@pytest.mark.parametrize("clip", NUISANCES)
+def test_clouds_switches_rain_and_noise_are_no_motion(shared: Path, clip: str) -> None:
+    frames = open_camera(str(shared / f"data/scenes/dev{clip}.mp4")).frames(threading.Event())
+    found = list(triggers(frames))
+    assert len(found) >= 150
+    assert [trigger.frame.index for trigger in found if trigger.regions] == []
+
+
+def test_switch_to_infrared_is_labelled_night_from_then_on(shared: Path) -> None:
+    frames = open_camera(str(shared / "data/scenes/dev22_none_ir_switch.mp4")).frames(threading.Event())
+    lighting = [trigger.lighting for trigger in triggers(frames)]
+    # The lamp goes on at 14 s. Before that the light fails, and with it the colours.
+    assert lighting[:25] == ["day"] * 25
+    assert set(lighting[75:]) == {"night"}
+
+
+def test_small_tiger_among_rocks_is_boxed(shared: Path) -> None:
+    with (shared / "data/scenes/truth_boxes.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["clip"] == "dev05_tiger_day_small_rocky"]
+    truth = {int(row["frame"]): BBox(*(float(row[name]) for name in ("x", "y", "w", "h"))) for row in rows}
+    frames = open_camera(str(shared / "data/scenes/dev05_tiger_day_small_rocky.mp4")).frames(threading.Event())
+    hits = [
+        any(region.iou(truth[trigger.frame.index]) >= 0.3 for region in trigger.regions)
+        for trigger in triggers(frames)
+        if trigger.frame.index in truth
+    ]
+    assert sum(hits) > 0.8 * len(hits)
