@@ -210,3 +210,29 @@ def test_small_tiger_among_rocks_is_boxed(shared: Path) -> None:
         if trigger.frame.index in truth
     ]
     assert sum(hits) > 0.8 * len(hits)
+
+
+def test_bush_that_keeps_waving_is_no_motion_for_long(make_frame: MakeFrame) -> None:
+    random = np.random.default_rng(3)
+    bush = random.integers(0, 255, (10, 10, 3), dtype=np.uint8).repeat(12, axis=0).repeat(12, axis=1)
+
+    def waving() -> np.ndarray:
+        image = scene()
+        image[120:240, 200:320] = np.roll(bush, random.integers(0, 120, 2), (0, 1))
+        return image
+
+    found = [bool(trigger.regions) for trigger in triggers(stream(make_frame, [waving() for _ in range(150)]))]
+    assert sum(found[100:]) == 0
+
+
+def test_leaves_all_over_the_frame_are_no_animal(make_frame: MakeFrame) -> None:
+    def leaves(step: int) -> np.ndarray:
+        image = scene()
+        for top in range(10, 340, 40):
+            for left in range(10, 620, 40):
+                image[top : top + 20, left + step : left + step + 20] = (20, 20, 230)
+        return image
+
+    pictures = [scene()] * 20 + [leaves(step) for step in range(9)]
+    found = [trigger.regions for trigger in triggers(stream(make_frame, pictures))]
+    assert found == [()] * 29
