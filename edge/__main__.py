@@ -20,7 +20,7 @@ PROGRAM = "edge-watch"
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line; every option but the last three is also a key of the settings file, with _ for -."""
+    """The command line; every option but the last four is also a key of the settings file, with _ for -."""
     made = argparse.ArgumentParser(
         PROGRAM, description="Watch a camera and tell of each visit of a species once, by MQTT."
     )
@@ -32,6 +32,11 @@ def parser() -> argparse.ArgumentParser:
         help="compare a replay with this CSV of visits (clip, species, start_s, end_s), print a report and publish "
         "nothing",
     )
+    made.add_argument(
+        "--spots",
+        choices=("list", "reset"),
+        help="list the spots that were learned to move without an animal, or forget them; then end",
+    )
     made.add_argument("--debug", action="store_true", help="show tracebacks and more of what is done")
     made.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     return made
@@ -40,8 +45,13 @@ def parser() -> argparse.ArgumentParser:
 def watch_main(argv: Sequence[str]) -> int:
     """Parse, read the settings, then watch; heavy imports come after parsing."""
     options = vars(parser().parse_args(argv))
-    debug, truth, file = options.pop("debug"), options.pop("truth"), options.pop("settings")
+    debug, truth, file, spots = (options.pop(name) for name in ("debug", "truth", "settings", "spots"))
     settings = read_settings(file, options)
+    if spots is not None:
+        from edge.spots import command
+
+        print(command(spots, settings.data))
+        return 0
     if truth is not None:
         from edge.truth import report
 

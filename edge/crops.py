@@ -2,30 +2,149 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
 
+from edge.throttle import Bucket
 from edge.types import WHOLE, BBox, Crop, Cropped, Trigger
 
 LEAST_PIXELS = 96
 """A smaller crop shows the network little but blur."""
+GAP = 0.25
+"""Regions closer than a quarter of the larger one may belong together."""
+PART, LOOSE, TIGHT = 0.25, 2.0, 1.25
+"""A region of less than a quarter of the other is a part of it (a head, a tail), unless the box around both is larger
+than twice the two. Of two larger ones the box must fit tightly, as around the halves of an animal behind a trunk."""
+EDGE = 0.01
 
 
-def crops(triggers: Iterable[Trigger], margin: float = 0.2, most: int = 2) -> Iterator[Cropped]:
+@dataclass(frozen=True, slots=True)
+class CropSettings:
+    """What is looked at.
+
+    `margin`: share of a region's longer side that is added on each side.
+    `most`: crops per frame, what lingers included.
+    `linger`: how long a place is looked at after the last motion there, as an animal stands still.
+    `again`: how often it then is.
+    """
+
+    margin: float = 0.2
+    most: int = 3
+    linger: timedelta = timedelta(seconds=10)
+    again: timedelta = timedelta(seconds=1)
+
+
+class Silence(Protocol):
+    """`edge.spots.Spots`, as much of it as is needed here."""
+
+    def silent(self, box: BBox, now: datetime) -> bool: ...
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where something moved, and the crop around it: when it last did, and when it was last looked at."""
+
+    region: BBox
+    box: BBox
+    moved: datetime
+    looked: datetime | None = None
+
+
+def crops(
+    triggers: Iterable[Trigger],
+    settings: CropSettings = CropSettings(),
+    bucket: Bucket | None = None,
+    spots: Silence | None = None,
+) -> Iterator[Cropped]:
     """For each trigger its crops, the largest regions first.
 
+    Where nothing stands out among more regions than can be looked at, the whole frame is the first of them. Where the
+    bucket does not give enough looks, those places come first that were not looked at for longest.
+
     Args:
-        triggers: one per frame; a quiet one passes with no crops.
-        margin: share of the region's longer side that is added on each side.
-        most: crops per frame; more regions than this are left out, smallest first.
+        triggers: one per frame; a quiet one passes with no crops, unless something moved a moment ago.
+        settings: what is looked at.
+        bucket: grants looks; None for as many as there are.
+        spots: places that keep moving without an animal are skipped most of the time; None for none.
     """
+    places: list[_Place] = []
     for trigger in triggers:
-        height, width = trigger.frame.image.shape[:2]
-        boxes: list[BBox] = []
-        for region in trigger.regions:
-            box = region if region == WHOLE else square(region, margin, width, height)
-            if len(boxes) < most and not any(box.iou(other) > 0.5 for other in boxes):
-                boxes.append(box)
-        yield trigger, tuple(Crop(trigger, box) for box in boxes)
+        now = trigger.frame.timestamp
+        if trigger.frame.still:
+            yield trigger, tuple(Crop(trigger, box) for _, box in _squares(trigger, settings))
+            continue
+        moving = [_Place(region, box, now, _looked(places, box)) for region, box in _squares(trigger, settings)]
+        # Either way: a clock that was set back must not keep a place until the old time is reached again.
+        resting = [place for place in places if abs(now - place.moved) <= settings.linger and not _over(place, moving)]
+        places = moving + resting
+        wanted = [place for place in moving if not (spots and spots.silent(place.box, now))]
+        wanted += [place for place in resting if not place.looked or abs(now - place.looked) >= settings.again]
+        wanted = wanted[: settings.most]
+        if bucket is not None:
+            granted = bucket.granted(len(wanted), now)
+            if granted < len(wanted):
+                wanted = sorted(wanted, key=lambda place: place.looked.timestamp() if place.looked else 0.0)[:granted]
+        for place in wanted:
+            place.looked = now
+        yield trigger, tuple(Crop(trigger, place.box) for place in wanted)
+
+
+def _looked(places: Iterable[_Place], box: BBox) -> datetime | None:
+    return max((place.looked for place in places if place.looked and place.box.iou(box) > 0.3), default=None)
+
+
+def _over(place: _Place, moving: Iterable[_Place]) -> bool:
+    """Whether nothing is left at a place: what moved there moves on beside it, or has gone out at the side."""
+    if min(place.region.x, 1 - place.region.x - place.region.width) <= EDGE:
+        return True
+    box = place.box
+    return any(box.intersection(other.box) > 0.3 * min(box.area, other.box.area) for other in moving)
+
+
+def _squares(trigger: Trigger, settings: CropSettings) -> list[tuple[BBox, BBox]]:
+    """A frame's regions, merged, each with its crop."""
+    height, width = trigger.frame.image.shape[:2]
+    regions = merged(trigger.regions, width, height)
+    found: list[tuple[BBox, BBox]] = []
+    if len(regions) > settings.most and regions[0].area < 2 * regions[settings.most].area:
+        found.append((WHOLE, WHOLE))
+    for region in regions:
+        box = region if region == WHOLE else square(region, settings.margin, width, height)
+        if len(found) < settings.most and not any(box.iou(other) > 0.5 for _, other in found):
+            found.append((region, box))
+    return found
+
+
+def merged(regions: Sequence[BBox], width: int, height: int) -> list[BBox]:
+    """Regions of a frame of width x height pixels, those that belong together as one; the largest first.
+
+    The head and the legs of an animal in the grass belong together; two animals, with ground between them, do not.
+    """
+    left = list(regions)
+    joined = True
+    while joined:
+        joined = False
+        for index, one in enumerate(left):
+            near = next((other for other in left[index + 1 :] if _together(one, other, width, height)), None)
+            if near is not None:
+                left.remove(near)
+                left[index] = one.union(near)
+                joined = True
+                break
+    return sorted(left, key=lambda region: -region.area)
+
+
+def _together(one: BBox, other: BBox, width: int, height: int) -> bool:
+    across = max(one.x, other.x) - min(one.x + one.width, other.x + other.width)
+    down = max(one.y, other.y) - min(one.y + one.height, other.y + other.height)
+    side = max(one.width * width, one.height * height, other.width * width, other.height * height)
+    if max(across * width, down * height) > GAP * side:
+        return False
+    part = min(one.area, other.area) < PART * max(one.area, other.area)
+    room = (LOOSE if part else TIGHT) * (one.area + other.area - one.intersection(other))
+    return one.union(other).area <= room
 
 
 def square(region: BBox, margin: float, width: int, height: int) -> BBox:

@@ -17,11 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edge.broker import Broker
 from edge.cameras import Camera, default_source, open_camera
+from edge.health import TimedClassifier, temperature
+from edge.senses import open_senses
 from edge.settings import Settings
 from edge.topics import Topics
 from edge.types import Alert, Frame, Sighting
@@ -137,10 +136,13 @@ class Daemon:
         self._settings, self._camera, self._topics, self._broker = settings, camera, topics, broker
         self._open_outbox = open_outbox
         self._classifier = TimedClassifier(classifier)
-        self._started = self._health_due = self._store_due = time.monotonic()
+        self._started = self._health_due = self._store_due = self._spots_due = time.monotonic()
+        self._now = datetime.now(UTC)
         self._frames = self._alerts = 0
         self._publisher: Publisher | None = None
         self._unstored: deque[Alert] = deque(maxlen=MOST_UNSTORED)
+        self._senses = open_senses(settings, camera)
+        self._told_harm: str | None = None
 
     @functools.cached_property
     def _outbox(self) -> Outbox:
@@ -150,11 +152,12 @@ class Daemon:
         """Run the chain until the camera ends."""
         resumed, last = self._before_restart()
         frames = self._counted(self._camera.frames(stop))
-        watch(frames, self._classifier, self._settings, self._record, self._tell, resumed, last)
+        watch(frames, self._classifier, self._settings, self._record, self._tell, resumed, last, self._senses)
 
     def close(self) -> None:
         """Deliver what can be delivered in a few seconds; the rest stays in the outbox."""
         self._store()
+        self._keep_spots(ending=True)
         waiting = self._depth()
         if self._publisher is None and waiting:
             # The camera gave no frame, but what was stored before can still be told.
@@ -164,6 +167,8 @@ class Daemon:
                 self._tell_health(self._publisher)
             self._publisher.stop()
             waiting = self._depth()
+        if self._senses.bucket.withheld:
+            log.info("%d looks were left out: too much moves; see --masks", self._senses.bucket.withheld)
         kept = f"; {waiting} messages wait in {self._outbox.path} for the next start" if waiting else ""
         if self._frames or kept:
             log.info(
@@ -189,14 +194,26 @@ class Daemon:
                 _say_what_is_watched(self._settings, self._camera, self._classifier)
             self._frames += 1
             yield frame
+            self._now = frame.timestamp
             # After the first frame: whatever connecting costs, the first look did not wait for it.
             if self._publisher is None:
                 self._publisher = self._connect()
             if self._unstored and time.monotonic() >= self._store_due:
                 self._store()
+            if self._senses.guard.harm != self._told_harm:
+                self._told_harm, self._health_due = self._senses.guard.harm, time.monotonic()
+            if time.monotonic() >= self._spots_due:
+                self._spots_due = time.monotonic() + HEALTH_EVERY_S
+                self._keep_spots()
             if self._publisher.connected and time.monotonic() >= self._health_due:
                 self._health_due = time.monotonic() + HEALTH_EVERY_S
                 self._tell_health(self._publisher)
+
+    def _keep_spots(self, ending: bool = False) -> None:
+        try:
+            self._senses.spots.store() if ending else self._senses.spots.keep(self._now)
+        except OutboxError as error:
+            log.error("%s; watching goes on", error)
 
     def _connect(self) -> Publisher:
         from edge.homeassistant import discovery_message
@@ -267,39 +284,15 @@ class Daemon:
                 frames=self._frames,
                 skipped=self._camera.skipped,
                 inference_ms=self._classifier.mean_ms,
-                temperature_c=_temperature(),
+                temperature_c=temperature(),
                 disk_free_mb=round(free.f_bavail * free.f_frsize / 1e6, 1),
                 outbox_depth=counts.depth + len(self._unstored),
                 dropped=counts.dropped,
                 refused=counts.refused,
                 unheard=publisher.unheard,
+                withheld=self._senses.bucket.withheld,
+                spots=len(self._senses.spots.list(self._now)),
+                tampering=self._senses.guard.harm,
                 next_contact_by=time.time() + 3 * HEALTH_EVERY_S,
             )
         )
-
-
-class TimedClassifier:
-    """A classifier that knows how long its looks take."""
-
-    def __init__(self, classifier: Classifier) -> None:
-        self._classifier = classifier
-        self.labels, self.bundle = classifier.labels, classifier.bundle
-        self.mean_ms: float | None = None
-
-    def classify(
-        self, image: NDArray[np.uint8], box: tuple[float, float, float, float] | None = None
-    ) -> NDArray[np.float32]:
-        """As `models.classifier.Classifier.classify`, with the time taken into `mean_ms` (a running mean)."""
-        started = time.perf_counter()
-        probabilities = self._classifier.classify(image, box)
-        taken = (time.perf_counter() - started) * 1000
-        self.mean_ms = round(taken if self.mean_ms is None else 0.9 * self.mean_ms + 0.1 * taken, 2)
-        return probabilities
-
-
-def _temperature() -> float | None:
-    """The processor's temperature in degrees Celsius, where Linux tells it."""
-    try:
-        return int(Path("/sys/class/thermal/thermal_zone0/temp").read_text()) / 1000
-    except (OSError, ValueError):
-        return None

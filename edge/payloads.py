@@ -95,7 +95,9 @@ class Health:
 
     `frames` were looked at and `skipped` were not, since the start. `outbox_depth` messages wait, `refused` of them
     because the broker refused them. `dropped` were deleted for lack of space. `unheard` went to a broker where nobody
-    listens.
+    listens. `withheld` looks of the model were wanted and not granted, since the start; `spots` places keep moving
+    without an animal and are looked at seldom. `tampering`: `dark`, `covered`, `blurred` or `turned` for minutes; None
+    if all is well.
     """
 
     uptime_s: float
@@ -109,6 +111,9 @@ class Health:
     refused: int
     unheard: int
     next_contact_by: float
+    withheld: int = 0
+    spots: int = 0
+    tampering: str | None = None
 
 
 def alert_messages(alert: Alert, prefix: str = DEFAULT_PREFIX) -> tuple[Message, ...]:

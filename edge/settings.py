@@ -25,6 +25,9 @@ def _computer() -> str:
     return os.uname().nodename
 
 
+Mask = tuple[float, float, float, float]
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All settings of `edge-watch`; each is a key of the settings file and an option of the command line.
@@ -41,6 +44,10 @@ class Settings:
     event_gap: a visit is over when the species was not seen for this long; in seconds.
     alert_interval: at most one alert per species in this time; in seconds.
     camera_delay: after motion, further motion is ignored for this long; in seconds.
+    trigger: a motion sensor, gpio:N; None: motion in the picture alone.
+    masks: boxes (left, top, width, height as shares 0-1 of the frame) in which no motion is looked for.
+    least_size: what is smaller than this share of the frame's height is no motion.
+    looks_per_second: how often the model is asked in the long run; short visits are looked at more often.
     threads: of the model; one is fastest on a busy small computer.
     pace: replay files at full speed or as fast as they were recorded.
     """
@@ -58,6 +65,10 @@ class Settings:
     event_gap: timedelta = timedelta(seconds=60)
     alert_interval: timedelta = timedelta(minutes=10)
     camera_delay: timedelta = timedelta(0)
+    trigger: str | None = None
+    masks: tuple[Mask, ...] = ()
+    least_size: float = 0.04
+    looks_per_second: float = 2.0
     threads: int = 1
     pace: Literal["full", "real"] = "full"
 
@@ -68,6 +79,16 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not -most <= value <= most:
                 raise UsageError(f"{name}: expected -{most} to {most} degrees, found {value:g}")
+        for x, y, width, height in self.masks:
+            if not (min(x, y) >= 0 < min(width, height) and x + width <= 1.0001 and y + height <= 1.0001):
+                raise UsageError(
+                    f"masks: expected left, top, width, height as shares of the frame, found {x:g},{y:g},{width:g},"
+                    f"{height:g}, which is not inside it; as 0,0,1,0.1 for the upper tenth"
+                )
+        if not 0 <= self.least_size < 1:
+            raise UsageError(f"least_size: expected a share of the frame's height, found {self.least_size:g}")
+        if not 0 < self.looks_per_second <= 100:
+            raise UsageError(f"looks_per_second: expected more than 0, up to 100, found {self.looks_per_second:g}")
         if self.threads < 1:
             raise UsageError(f"threads: expected 1 or more, found {self.threads}")
         if self.pace not in ("full", "real"):
@@ -106,9 +127,10 @@ def _read_toml(file: Path) -> dict[str, Any]:
     return found
 
 
-_TEXTS = ("source", "broker", "prefix", "deployment", "pace")
+_TEXTS = ("source", "trigger", "broker", "prefix", "deployment", "pace")
 _PATHS = ("model", "credentials", "data")
 _SECONDS = ("event_gap", "alert_interval", "camera_delay")
+_NUMBERS = ("latitude", "longitude", "least_size", "looks_per_second")
 _MOST_SECONDS = 366 * 24 * 3600
 
 
@@ -125,6 +147,8 @@ def _convert(name: str, value: Any) -> Any:
         listed = value.split(",") if isinstance(value, str) else value
         if isinstance(listed, (list, tuple)) and all(isinstance(item, str) for item in listed):
             return tuple(item.strip() for item in listed if item.strip())
+    elif name == "masks":
+        return _masks(value)
     elif name in _TEXTS and isinstance(value, str):
         return value
     elif name in _PATHS and isinstance(value, (str, Path)):
@@ -133,9 +157,22 @@ def _convert(name: str, value: Any) -> Any:
         if not 0 <= value <= _MOST_SECONDS:
             raise UsageError(f"{name}: expected 0 to {_MOST_SECONDS} seconds, found {value:g}")
         return timedelta(seconds=value)
-    elif (name == "threads" and isinstance(value, int) and number) or (name in ("latitude", "longitude") and number):
+    elif (name == "threads" and isinstance(value, int) and number) or (name in _NUMBERS and number):
         return value
     raise UsageError(f"{name}: found a value of the wrong kind: {value!r}; see `edge-watch --help`")
+
+
+def _masks(value: Any) -> tuple[Mask, ...]:
+    """`[[0, 0, 1, 0.1]]` of a file, or `0,0,1,0.1;0.5,0.5,0.2,0.2` of the command line."""
+    try:
+        rows = [row.split(",") for row in value.split(";") if row.strip()] if isinstance(value, str) else value
+        boxes = tuple((float(x), float(y), float(width), float(height)) for x, y, width, height in rows)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"masks: expected boxes of left, top, width, height, found {value!r}; as [[0, 0, 1, 0.1]] in the settings "
+            "file, or 0,0,1,0.1 on the command line"
+        ) from error
+    return boxes
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -178,6 +215,28 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         type=float,
         help="after motion, ignore further motion this long (default: 0)",
+    )
+    add(
+        "--trigger",
+        metavar="gpio:N",
+        help="a motion sensor on a GPIO pin: the whole frame is looked at when it tells of motion (default: none)",
+    )
+    add(
+        "--masks",
+        metavar="X,Y,W,H[;...]",
+        help="boxes, as shares 0-1 of the frame from left and top, in which no motion is looked for (default: none)",
+    )
+    add(
+        "--least-size",
+        metavar="SHARE",
+        type=float,
+        help="what is smaller than this share of the frame's height is no motion (default: 0.04)",
+    )
+    add(
+        "--looks-per-second",
+        metavar="N",
+        type=float,
+        help="how often the model is asked in the long run; bursts of 150 are free (default: 2)",
     )
     add("--threads", metavar="N", type=int, help="threads of the model (default: 1)")
     add("--pace", choices=("full", "real"), help="replay files at full speed or as recorded (default: full)")

@@ -38,6 +38,13 @@ class BBox:
         height = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
         return max(0.0, width) * max(0.0, height)
 
+    def union(self, other: BBox) -> BBox:
+        """The smallest box around both."""
+        x, y = min(self.x, other.x), min(self.y, other.y)
+        right = max(self.x + self.width, other.x + other.width)
+        bottom = max(self.y + self.height, other.y + other.height)
+        return BBox(x, y, right - x, bottom - y)
+
     def iou(self, other: BBox) -> float:
         """Intersection over union, 0-1."""
         shared = self.intersection(other)

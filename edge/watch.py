@@ -8,11 +8,16 @@ from typing import Protocol
 
 from edge.alerts import alerts
 from edge.crops import crops
-from edge.motion import triggers
+from edge.gpio import prompted
+from edge.motion import MotionSettings, triggers
 from edge.predictions import Classify, predictions
+from edge.senses import Senses
 from edge.settings import Settings
 from edge.sightings import SightingSettings, sightings
-from edge.types import Alert, Deployment, Frame, Sighting
+from edge.spots import remember
+from edge.tampering import guarded
+from edge.throttle import Bucket
+from edge.types import Alert, BBox, Deployment, Frame, Sighting
 from models.bundle import ModelBundle
 from models.labels import LabelMap
 
@@ -32,6 +37,7 @@ def watch(
     tell: Callable[[Alert], None],
     resumed: Iterable[Sighting] = (),
     last: Mapping[str, datetime] | None = None,
+    senses: Senses | None = None,
 ) -> None:
     """The path from frame to alert.
 
@@ -43,13 +49,19 @@ def watch(
         tell: takes each alert.
         resumed: visits of before a restart that may still go on.
         last: per species the event time of its last alert before a restart.
+        senses: what health tells of; None for new ones, with the looks per second of the settings.
     """
+    senses = senses or Senses(bucket=Bucket(settings.looks_per_second))
+    motion = MotionSettings(least_size=settings.least_size, masks=tuple(BBox(*mask) for mask in settings.masks))
     points = classifier.bundle.manifest.operating_points
     deployment = Deployment(settings.deployment, settings.latitude, settings.longitude)
-    moved = triggers(frames, camera_delay=settings.camera_delay)
-    cropped = crops(moved)
+    seen = guarded(frames, senses.guard)
+    moved = triggers(seen, motion, settings.camera_delay)
+    called = prompted(moved, senses.sensor)
+    cropped = crops(called, bucket=senses.bucket, spots=senses.spots)
     named = predictions(cropped, classifier)
-    sighted = sightings(named, classifier.labels, points, SightingSettings(settings.event_gap), resumed)
+    learned = remember(named, senses.spots, classifier.labels, points)
+    sighted = sightings(learned, classifier.labels, points, SightingSettings(settings.event_gap), resumed)
     recorded = record(sighted)
     for alert in alerts(recorded, settings.species, settings.alert_interval, deployment, classifier.bundle.title, last):
         tell(alert)

@@ -38,6 +38,7 @@ def test_import_contracts_hold() -> None:
 HOMES = {
     "picamera2": {"edge/cameras/picam.py"},
     "paho": {"edge/mqtt.py"},
+    "gpiozero": {"edge/gpio.py"},
     # The schema of .tflite files comes with the runtime.
     "ai_edge_litert": {"models/interpreter.py", "convert/flatbuffer.py", "convert/graph.py"},
     "tflite_runtime": {"models/interpreter.py"},

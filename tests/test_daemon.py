@@ -16,9 +16,11 @@ import pytest
 from edge.broker import Broker
 from edge.daemon import Daemon, alone_in
 from edge.outbox import FILE_NAME, Outbox, OutboxError
+from edge.payloads import Health
 from edge.settings import Settings
+from edge.spots import command
 from edge.topics import Topics
-from edge.types import Alert, Frame
+from edge.types import Alert, BBox, Frame
 from models.errors import CameraError, UsageError
 from models.labels import Label, LabelMap
 from models.manifest import OperatingPoint
@@ -152,3 +154,53 @@ def test_alerts_have_the_ids_of_their_visits(tmp_path: Path) -> None:
     chain(frames, TigerEverywhere(), dataclasses.replace(Settings(), species=("tiger",)), iter, told.append)  # type: ignore[arg-type]
     assert [alert.sighting.species for alert in told] == ["tiger"]
     assert told[0].model == "test 1"
+
+
+class DarkCamera(LiveCamera):
+    """A stream, live, that has gone dark."""
+
+    def frames(self, stop: threading.Event) -> Iterator[Frame]:
+        for frame in super().frames(stop):
+            yield dataclasses.replace(frame, image=np.zeros((48, 64, 3), np.uint8), still=False)
+
+
+class HeardHealth:
+    """A publisher that is connected and keeps what health it was given."""
+
+    connected, unheard = True, 0
+
+    def __init__(self) -> None:
+        self.told: list[Health] = []
+
+    def health(self, health: Health) -> None:
+        self.told.append(health)
+
+    def event(self, sighting: object) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+def made(data: Path, camera: LiveCamera, outbox: Outbox) -> Daemon:
+    settings = dataclasses.replace(Settings(), species=("tiger",), data=data, deployment="oak")
+    broker = Broker.parse(f"mqtt://127.0.0.1:{free_port()}")
+    return Daemon(settings, camera, TigerEverywhere(), lambda: outbox, Topics("oak"), broker)  # type: ignore[arg-type]
+
+
+def test_health_tells_of_a_camera_gone_dark_as_soon_as_that_is_sure(
+    tmp_path: Path, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = HeardHealth()
+    monkeypatch.setattr(Daemon, "_connect", lambda self: heard)
+    monkeypatch.setattr("edge.daemon.HEALTH_EVERY_S", 1e9)
+    daemon = made(tmp_path, DarkCamera(datetime.now(UTC), range(600)), outbox)
+    daemon.run(threading.Event())
+    assert [(each.frames, each.tampering) for each in heard.told] == [(1, None), (181, "dark")]
+
+
+def test_spots_are_kept_when_the_daemon_ends(tmp_path: Path, outbox: Outbox) -> None:
+    now = datetime.now(UTC)
+    daemon = made(tmp_path, LiveCamera(now, range(1)), outbox)
+    for half in range(24):
+        daemon._senses.spots.nothing(BBox(0.1, 0.1, 0.2, 0.2), now + timedelta(seconds=30 * half - 720))
+    daemon.close()
+    assert command("list", tmp_path) == "0.10,0.10,0.20,0.20  strength 24"

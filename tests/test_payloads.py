@@ -146,7 +146,7 @@ def test_event_has_a_past_and_an_end() -> None:
 
 
 def test_health_json() -> None:
-    message = health_message(TOPICS, Health(60.5, 300, 2, 3.5, None, 812.0, 4, 1, 2, 3, 1777596330.0))
+    message = health_message(TOPICS, Health(60.5, 300, 2, 3.5, None, 812.0, 4, 1, 2, 3, 1777596330.0, 40, 2, "turned"))
     assert json.loads(message.payload) == {
         "schema_version": 1,
         "uptime_s": 60.5,
@@ -160,6 +160,9 @@ def test_health_json() -> None:
         "refused": 2,
         "unheard": 3,
         "next_contact_by": 1777596330.0,
+        "withheld": 40,
+        "spots": 2,
+        "tampering": "turned",
     }
     assert (message.topic, message.qos, message.retain) == ("edge-watch/trap-7/health", 0, True)
 

@@ -63,6 +63,10 @@ def test_species_of_the_command_line_are_separated_by_commas() -> None:
         ("latitude = 1", "expected latitude and longitude, found one of them"),
         ("latitude = 91\nlongitude = 0", "latitude: expected -90 to 90 degrees, found 91"),
         ("threads = 0", "threads: expected 1 or more, found 0"),
+        ("masks = [[0, 0, 1]]", "masks: expected boxes of left, top, width, height, found [[0, 0, 1]]"),
+        ("masks = [[0.5, 0, 0.6, 1]]", "found 0.5,0,0.6,1, which is not inside it"),
+        ("least_size = 1.5", "least_size: expected a share of the frame's height, found 1.5"),
+        ("looks_per_second = 0", "looks_per_second: expected more than 0, up to 100, found 0"),
         ("pace = 'slow'", "pace: expected full or real, found 'slow'"),
     ],
 )
@@ -78,3 +82,10 @@ def test_bad_file_is_one_line_and_exit_code_2(
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected a file that can be read"):
         read_settings(tmp_path / "none.toml", {})
+
+
+def test_masks_of_the_file_and_of_the_command_line(tmp_path: Path) -> None:
+    file = written(tmp_path, "masks = [[0, 0, 1, 0.1], [0.5, 0.5, 0.25, 0.5]]\nleast_size = 0.1\n")
+    assert read_settings(file, {}).masks == ((0, 0, 1, 0.1), (0.5, 0.5, 0.25, 0.5))
+    assert read_settings(file, {}).least_size == 0.1
+    assert read_settings(file, {"masks": "0,0.9,1,0.1;0,0,0.5,0.5"}).masks == ((0, 0.9, 1, 0.1), (0, 0, 0.5, 0.5))

@@ -1,0 +1,46 @@
+"""What the path from frame to alert knows beyond one visit, and health tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from edge.cameras import Camera
+from edge.gpio import open_trigger
+from edge.settings import Settings
+from edge.spots import FILE_NAME, Spots
+from edge.tampering import Guard
+from edge.throttle import Bucket
+from models.errors import UsageError
+
+
+@dataclass(slots=True)
+class Senses:
+    """The same for as long as the path runs.
+
+    `guard`: whether the camera sees what it should. `bucket`: how often the model is asked. `spots`: where things move
+    without an animal; it hears of the predictions, and the crops of later frames ask it. `sensor`: whether something
+    outside the pictures tells of motion.
+    """
+
+    guard: Guard = field(default_factory=Guard)
+    bucket: Bucket = field(default_factory=Bucket)
+    spots: Spots = field(default_factory=Spots)
+    sensor: Callable[[], bool] = lambda: False
+
+
+def open_senses(settings: Settings, camera: Camera) -> Senses:
+    """The senses of a camera; those of a replay take nothing over from before, and leave nothing behind.
+
+    Raises:
+        UsageError: a sensor that is none, or with a recording.
+        EdgeWatchError: the sensor cannot be read.
+    """
+    senses = Senses(bucket=Bucket(settings.looks_per_second))
+    if camera.live:
+        senses.spots = Spots(settings.data / FILE_NAME)
+    if settings.trigger is not None:
+        if not camera.live:
+            raise UsageError(f"--trigger: expected a live camera, found the recording {camera.name}; leave it out")
+        senses.sensor = open_trigger(settings.trigger)
+    return senses

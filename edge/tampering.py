@@ -1,0 +1,134 @@
+"""frames -> frames: whether the camera still sees what it was hung up to see."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.motion import luma
+from edge.regions import correlation
+from edge.types import Frame
+from models.preprocess import is_infrared
+
+log = logging.getLogger("edge-watch")
+
+Harm = Literal["dark", "covered", "blurred", "turned"]
+SAYS: dict[Harm, str] = {
+    "dark": "the picture has been dark for minutes: is the lens covered, or the lamp out?",
+    "covered": "the picture has shown next to nothing for minutes: is the lens covered?",
+    "blurred": "the picture has been blurred for minutes: is the lens wet, dirty or out of focus?",
+    "turned": "the camera has seen another place for minutes: was it turned?",
+}
+LOOK_EVERY = timedelta(seconds=5)
+LASTS = timedelta(minutes=3)
+"""Shorter than this it may be an animal that sits in front of the lens."""
+NEW_VIEW = timedelta(hours=24)
+"""A view that has stayed for so long is the right one."""
+RATE, FIRST = 1 / 60, 12
+"""The usual picture is learned over five minutes; so many looks make the first one."""
+DARK, FLAT, FLATTER, BLUNT, ELSEWHERE = 16.0, 8.0, 0.3, 0.4, 0.3
+
+
+@dataclass(slots=True)
+class _View:
+    """What a picture is like: contrast, sharpness relative to it, and what is where in it, without its brightness."""
+
+    brightness: float
+    contrast: float
+    sharpness: float
+    places: NDArray[np.float32]
+    looks: int = 1
+
+    def learn(self, other: _View) -> None:
+        self.looks += 1
+        rate = max(RATE, 1 / self.looks)
+        self.contrast += rate * (other.contrast - self.contrast)
+        self.sharpness += rate * (other.sharpness - self.sharpness)
+        self.places += rate * (other.places - self.places)
+
+
+class Guard:
+    """Compares what the camera sees with what it usually sees, apart for day and for night.
+
+    Attributes:
+        harm: what has been wrong for minutes, and was told; None while all is well.
+    """
+
+    def __init__(self) -> None:
+        self.harm: Harm | None = None
+        self._usual: dict[bool, _View] = {}
+        self._last: datetime | None = None
+        self._wrong: datetime | None = None
+        self._well: datetime | None = None
+
+    def look(self, frame: Frame) -> None:
+        """Look at one frame in five seconds."""
+        now = frame.timestamp
+        if self._last is not None and abs(now - self._last) < LOOK_EVERY:
+            return
+        if self._last is not None and now < self._last:
+            self._wrong = None
+        self._last = now
+        grey, view = is_infrared(frame.image), _view(luma(frame.image))
+        usual = self._usual.get(grey)
+        found = _harm(view, usual)
+        if found is None:
+            self._is_well(now)
+            if usual is None:
+                self._usual[grey] = view
+            else:
+                usual.learn(view)
+            return
+        self._well = None
+        self._wrong = self._wrong or now
+        if now - self._wrong >= NEW_VIEW and found == "turned":
+            self._usual = {grey: view}
+        elif now - self._wrong >= LASTS and self.harm is None:
+            self.harm = found
+            log.warning("%s", SAYS[found])
+
+    def _is_well(self, now: datetime) -> None:
+        self._well = self._well or now
+        if self.harm is None:
+            self._wrong = None
+        elif abs(now - self._well) >= LASTS:
+            log.info("the camera sees as before")
+            self.harm = self._wrong = None
+
+
+def guarded(frames: Iterable[Frame], guard: Guard) -> Iterator[Frame]:
+    """Pass the frames on under the eyes of a guard; photos of a series are each of another place, and not guarded."""
+    for frame in frames:
+        if not frame.still:
+            guard.look(frame)
+        yield frame
+
+
+def _view(small: NDArray[np.uint8]) -> _View:
+    thumbnail = cv2.resize(small, (64, 36), interpolation=cv2.INTER_AREA).astype(np.float32)
+    contrast = float(thumbnail.std())
+    edges = float(np.abs(cv2.Laplacian(small, cv2.CV_32F)).mean())
+    places = thumbnail - cv2.GaussianBlur(thumbnail, (0, 0), 4)
+    places /= max(1.0, float(places.std()))
+    return _View(float(thumbnail.mean()), contrast, edges / (contrast + 1), places)
+
+
+def _harm(view: _View, usual: _View | None) -> Harm | None:
+    """What is wrong with a view beside the usual one of that light; only dark and covered need no usual one."""
+    if view.contrast < FLAT and view.brightness < DARK:
+        return "dark"
+    known = usual is not None and usual.looks >= FIRST
+    if view.contrast < FLAT and (not known or (usual and view.contrast < FLATTER * usual.contrast)):
+        return "covered"
+    if usual is None or not known:
+        return None
+    if correlation(view.places.ravel(), usual.places.ravel()) < ELSEWHERE:
+        return "turned"
+    return "blurred" if view.sharpness < BLUNT * usual.sharpness else None
