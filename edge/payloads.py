@@ -63,6 +63,7 @@ class AlertPayload(TypedDict):
     location: Location | None
     model: str
     replay: bool
+    timestamp_issues: bool
 
 
 class FrigateObject(TypedDict):
@@ -95,7 +96,8 @@ class Health:
 
     `frames` were looked at and `skipped` were not, since the start. `outbox_depth` messages wait, `refused` of them
     because the broker refused them. `dropped` were deleted for lack of space. `unheard` went to a broker where nobody
-    listens.
+    listens. `stalls`: how often a live camera stopped giving new frames; `reopened`: how often opening it again helped;
+    `restarts`: how often the program began anew because that did not help.
     """
 
     uptime_s: float
@@ -109,6 +111,9 @@ class Health:
     refused: int
     unheard: int
     next_contact_by: float
+    stalls: int = 0
+    reopened: int = 0
+    restarts: int = 0
 
 
 def alert_messages(alert: Alert, prefix: str = DEFAULT_PREFIX) -> tuple[Message, ...]:
@@ -141,6 +146,7 @@ def alert_payload(alert: Alert, image_topic: str | None) -> AlertPayload:
         "location": _location(alert.deployment),
         "model": alert.model,
         "replay": sighting.replay,
+        "timestamp_issues": sighting.timestamp_issues,
     }
 
 

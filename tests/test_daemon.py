@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from edge.broker import Broker
-from edge.daemon import Daemon, alone_in
+from edge.daemon import Daemon
 from edge.outbox import FILE_NAME, Outbox, OutboxError
+from edge.process import alone_in
 from edge.settings import Settings
 from edge.topics import Topics
 from edge.types import Alert, Frame

@@ -67,6 +67,10 @@ def open_camera(source: str, pace: Pace = "full") -> Camera:
         from edge.cameras.usb import UsbCamera
 
         return UsbCamera(int(detail))
+    if source.startswith(("http://", "https://")):
+        from edge.cameras.http import HttpCamera
+
+        return HttpCamera(source)
     path = Path(source)
     if path.is_dir():
         from edge.cameras.photos import PhotoFolder
@@ -77,6 +81,6 @@ def open_camera(source: str, pace: Pace = "full") -> Camera:
 
         return Clip(path, pace)
     raise UsageError(
-        f"--source: expected picamera, usb:N, demo, a video file or a folder of photos, found {source!r} "
+        f"--source: expected picamera, usb:N, http://..., demo, a video file or a folder of photos, found {source!r} "
         "(no such file or folder); check the path"
     )
