@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from edge.broker import Broker
 from edge.cameras import Camera, default_source, open_camera
 from edge.cameras.clock import Clock
+from edge.cameras.folder import WatchedFolder
 from edge.cameras.keeper import Keeper
 from edge.health import TimedClassifier, temperature
 from edge.process import alone_in, notify, restart, restarts
@@ -54,7 +55,7 @@ def run_daemon(settings: Settings, debug: bool = False) -> int:
     topics = Topics(settings.deployment, settings.prefix)
     classifier = Classifier(ModelBundle.open(settings.model), settings.threads)
     settings = known_species(settings, classifier)
-    camera = kept(functools.partial(open_camera, settings.source or default_source(), settings.pace))
+    camera = kept(functools.partial(open_camera, settings.source or default_source(), settings.pace, settings.data))
     stop, stuck = threading.Event(), False
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -83,9 +84,11 @@ def run_daemon(settings: Settings, debug: bool = False) -> int:
 
 
 def kept(open_again: Callable[[], Camera]) -> Camera:
-    """The camera; a live one is opened again whenever it stalls."""
+    """The camera; a live one is opened again whenever it stalls, but a folder may stay empty for days."""
     camera = open_again()
-    return Keeper(open_again, Clock(), patient=restarts() > 0) if camera.live else camera
+    if not camera.live or isinstance(camera, WatchedFolder):
+        return camera
+    return Keeper(open_again, Clock(), patient=restarts() > 0)
 
 
 def known_species(settings: Settings, classifier: Classifier) -> Settings:
@@ -143,6 +146,8 @@ class Daemon:
         self._open_visits = {sighting.id for sighting in resumed if sighting.type != "end"}
         if self._keeper is not None:
             self._keeper.waiting = self._tick
+        elif isinstance(self._camera, WatchedFolder):
+            self._camera.waiting = self._look
         frames = self._counted(self._camera.frames(stop))
         watch(frames, self._classifier, self._settings, self._record, self._tell, resumed, last)
 
@@ -184,11 +189,14 @@ class Daemon:
             self.frames += 1
             yield frame
             # After the first frame: whatever connecting costs, the first look did not wait for it.
-            self._tick()
-            if time.monotonic() >= self._alive_due:
-                # Fed by frames that went through the chain, never by a timer: it means that the trap sees.
-                self._alive_due = time.monotonic() + ALIVE_EVERY_S
-                notify("WATCHDOG=1")
+            self._look()
+
+    def _look(self) -> None:
+        """After each frame, and each look into a watched folder: never by a timer, for it means that the trap sees."""
+        self._tick()
+        if time.monotonic() >= self._alive_due:
+            self._alive_due = time.monotonic() + ALIVE_EVERY_S
+            notify("WATCHDOG=1")
 
     def _tick(self) -> None:
         """What is due from time to time, whether frames come or are waited for."""

@@ -123,7 +123,7 @@ def test_broken_photo_is_named_counted_and_left_out(tmp_path: Path, caplog: pyte
 
 
 def test_folder_without_photos(tmp_path: Path) -> None:
-    with pytest.raises(CameraError, match="expected photos"):
+    with pytest.raises(CameraError, match="expected photos or clips"):
         list(open_camera(str(tmp_path)).frames(never()))
 
 

@@ -47,18 +47,42 @@ def default_source() -> str:
     return "picamera" if importlib.util.find_spec("picamera2") else "usb:0"
 
 
-def open_camera(source: str, pace: Pace = "full") -> Camera:
+def open_camera(source: str, pace: Pace = "full", data: Path | None = None) -> Camera:
     """The camera for a `--source`.
+
+    Args:
+        source: see `edge.settings.Settings`.
+        pace: of a recording.
+        data: folder for what a watched folder has to remember.
 
     Raises:
         UsageError: nothing that this could be; the message lists what it can be.
         CameraError: a file that is none or gives no frames.
     """
-    kind, _, detail = source.partition(":")
+    camera = _live_camera(source, data)
+    if camera is not None:
+        return camera
     if source == "demo":
         from edge.cameras.demo import DemoCamera
 
         return DemoCamera(pace)
+    path = Path(source)
+    if path.is_dir():
+        from edge.cameras.photos import PhotoFolder
+
+        return PhotoFolder(path, pace)
+    if path.is_file():
+        from edge.cameras.clip import Clip
+
+        return Clip(path, pace)
+    raise UsageError(
+        "--source: expected picamera, usb:N, http://..., watch:DIR, demo, a video file or a folder of photos, found "
+        f"{source!r} (no such file or folder); check the path"
+    )
+
+
+def _live_camera(source: str, data: Path | None) -> Camera | None:
+    kind, _, detail = source.partition(":")
     if source == "picamera":
         from edge.cameras.picam import PiCamera
 
@@ -71,16 +95,8 @@ def open_camera(source: str, pace: Pace = "full") -> Camera:
         from edge.cameras.http import HttpCamera
 
         return HttpCamera(source)
-    path = Path(source)
-    if path.is_dir():
-        from edge.cameras.photos import PhotoFolder
+    if kind == "watch" and data is not None:
+        from edge.cameras.folder import WatchedFolder
 
-        return PhotoFolder(path, pace)
-    if path.is_file():
-        from edge.cameras.clip import Clip
-
-        return Clip(path, pace)
-    raise UsageError(
-        f"--source: expected picamera, usb:N, http://..., demo, a video file or a folder of photos, found {source!r} "
-        "(no such file or folder); check the path"
-    )
+        return WatchedFolder(Path(detail), data)
+    return None
