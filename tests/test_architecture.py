@@ -64,7 +64,7 @@ def test_edge_runs_without_training_libraries() -> None:
         "import sys, json, threading; from edge.__main__ import main\n"
         "import edge.daemon, edge.publisher, edge.listen, edge.doctor, edge.classify, edge.truth\n"
         "import edge.cameras.clip, edge.cameras.photos, edge.cameras.folder, edge.cameras.http\n"
-        "import edge.cameras.usb, edge.cameras.demo\n"
+        "import edge.cameras.capture, edge.cameras.demo\n"
         "import ai_edge_litert.interpreter\n"
         "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
     )

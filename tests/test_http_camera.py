@@ -12,17 +12,17 @@ import pytest
 from edge.cameras import open_camera
 from edge.cameras.http import pictures, shown
 from models.errors import CameraError, UsageError
-from tests.webcam import Webcam, running
+from tests.webcam import Server, running
 
 
 @pytest.fixture(scope="module")
-def webcam() -> Iterator[Webcam]:
+def webcam() -> Iterator[Server]:
     with running() as found:
         yield found
 
 
 @pytest.mark.parametrize("path", ["video", "bare", "shot.jpg", "shot.jpg?quality=80"])
-def test_stream_and_single_pictures_are_told_apart_by_what_the_server_says(webcam: Webcam, path: str) -> None:
+def test_stream_and_single_pictures_are_told_apart_by_what_the_server_says(webcam: Server, path: str) -> None:
     stop = threading.Event()
     frames = open_camera(webcam.url(path)).frames(stop)
     found = list(itertools.islice(frames, 3))
@@ -35,7 +35,7 @@ def test_stream_and_single_pictures_are_told_apart_by_what_the_server_says(webca
     assert all(frame.timestamp.tzinfo and not frame.replay and not frame.still for frame in found)
 
 
-def test_damaged_picture_is_counted_and_left_out(webcam: Webcam) -> None:
+def test_damaged_picture_is_counted_and_left_out(webcam: Server) -> None:
     stop = threading.Event()
     camera = open_camera(webcam.url("spoiled"))
     frames = camera.frames(stop)
@@ -46,7 +46,7 @@ def test_damaged_picture_is_counted_and_left_out(webcam: Webcam) -> None:
     stop.set()
 
 
-def test_stream_that_is_cut_within_a_picture_gives_none_of_it(webcam: Webcam) -> None:
+def test_stream_that_is_cut_within_a_picture_gives_none_of_it(webcam: Server) -> None:
     frames = open_camera(webcam.url("cut")).frames(threading.Event())
     found = []
     with pytest.raises(CameraError, match="found the end of the stream"):
@@ -61,13 +61,13 @@ def test_stream_that_is_cut_within_a_picture_gives_none_of_it(webcam: Webcam) ->
         ("locked", "found 401 Unauthorized"),
     ],
 )
-def test_what_is_no_camera_is_one_line(webcam: Webcam, path: str, said: str) -> None:
+def test_what_is_no_camera_is_one_line(webcam: Server, path: str, said: str) -> None:
     with pytest.raises(CameraError, match=said) as found:
         next(open_camera(webcam.url(path)).frames(threading.Event()))
     assert "\n" not in str(found.value)
 
 
-def test_password_opens_the_camera_and_is_shown_nowhere(webcam: Webcam) -> None:
+def test_password_opens_the_camera_and_is_shown_nowhere(webcam: Server) -> None:
     camera = open_camera(webcam.url("locked?key=s3cret").replace("//", "//ranger:s3cret@"))
     stop = threading.Event()
     frames = camera.frames(stop)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.broker import free_port
-from tests.webcam import Webcam, running
+from tests.webcam import RTSP_CAMERA, Server, require_rtsp, running
 
 ROOT = Path(__file__).resolve().parents[1]
 RECOVERS_S = 30.0
@@ -76,14 +76,26 @@ def watching(folder: Path, source: str, before: str = "") -> Iterator[Watching]:
 
 
 @pytest.fixture
-def webcam() -> Iterator[Webcam]:
+def webcam() -> Iterator[Server]:
     with running() as found:
         yield found
 
 
-@pytest.mark.parametrize("path", ["video", "shot.jpg"])
-def test_camera_that_is_stopped_and_started_again(tmp_path: Path, webcam: Webcam, path: str) -> None:
-    with watching(tmp_path, webcam.url(path)) as daemon:
+@pytest.fixture(params=["video", "shot.jpg", "rtsp"])
+def camera(request: pytest.FixtureRequest) -> Iterator[tuple[Server, str]]:
+    """A camera of each kind, and its address."""
+    if request.param == "rtsp":
+        require_rtsp()
+        with running(RTSP_CAMERA) as found:
+            yield found, found.url("stream", "rtsp")
+    else:
+        with running() as found:
+            yield found, found.url(request.param)
+
+
+def test_camera_that_is_stopped_and_started_again(tmp_path: Path, camera: tuple[Server, str]) -> None:
+    webcam, url = camera
+    with watching(tmp_path, url) as daemon:
         daemon.until(SEES)
         webcam.stop()
         daemon.until(LOST)
@@ -91,9 +103,9 @@ def test_camera_that_is_stopped_and_started_again(tmp_path: Path, webcam: Webcam
         daemon.until(AGAIN)
 
 
-@pytest.mark.parametrize("path", ["video", "shot.jpg"])
-def test_camera_that_freezes_and_goes_on(tmp_path: Path, webcam: Webcam, path: str) -> None:
-    with watching(tmp_path, webcam.url(path)) as daemon:
+def test_camera_that_freezes_and_goes_on(tmp_path: Path, camera: tuple[Server, str]) -> None:
+    webcam, url = camera
+    with watching(tmp_path, url) as daemon:
         daemon.until(SEES)
         webcam.freeze()
         daemon.until(LOST)
@@ -101,14 +113,14 @@ def test_camera_that_freezes_and_goes_on(tmp_path: Path, webcam: Webcam, path: s
         daemon.until(AGAIN)
 
 
-def test_stream_that_is_cut_within_a_picture_again_and_again(tmp_path: Path, webcam: Webcam) -> None:
+def test_stream_that_is_cut_within_a_picture_again_and_again(tmp_path: Path, webcam: Server) -> None:
     with watching(tmp_path, webcam.url("cut")) as daemon:
         for _ in range(2):
             daemon.until(LOST)
             daemon.until(AGAIN)
 
 
-def test_stream_that_repeats_its_last_picture_counts_as_stalled(tmp_path: Path, webcam: Webcam) -> None:
+def test_stream_that_repeats_its_last_picture_counts_as_stalled(tmp_path: Path, webcam: Server) -> None:
     with watching(tmp_path, webcam.url("same")) as daemon:
         daemon.until("expected new pictures, found the same one for 10 s")
 
@@ -116,7 +128,7 @@ def test_stream_that_repeats_its_last_picture_counts_as_stalled(tmp_path: Path, 
 IMPATIENT = "import edge.cameras.keeper as k; k.PATIENCE_S = 0.5; k.DELAYS_S = (0.3, 0.3)"
 
 
-def test_program_begins_anew_when_opening_the_camera_does_not_help(tmp_path: Path, webcam: Webcam) -> None:
+def test_program_begins_anew_when_opening_the_camera_does_not_help(tmp_path: Path, webcam: Server) -> None:
     with watching(tmp_path, webcam.url(), IMPATIENT + "; k.PATIENCE_S = 3") as daemon:
         daemon.until(SEES)
         webcam.stop()
@@ -125,7 +137,7 @@ def test_program_begins_anew_when_opening_the_camera_does_not_help(tmp_path: Pat
         daemon.until(SEES)
 
 
-def test_program_ends_for_systemd_when_beginning_anew_does_not_help(tmp_path: Path, webcam: Webcam) -> None:
+def test_program_ends_for_systemd_when_beginning_anew_does_not_help(tmp_path: Path, webcam: Server) -> None:
     daemon = Watching(tmp_path, webcam.url(), IMPATIENT)
     daemon.until(SEES)
     webcam.stop()

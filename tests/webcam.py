@@ -9,11 +9,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
-from tests.broker import free_port, wait_for_port
+from tests.broker import free_port, require, wait_for_port
 
+WEBCAM = (sys.executable, "-m", "tests.webcam")
+RTSP_CAMERA = ("/usr/bin/python3", "tests/rtsp_server.py")
+HAS_RTSP = (
+    "import gi; gi.require_version('Gst', '1.0'); gi.require_version('GstRtspServer', '1.0')\n"
+    "from gi.repository import Gst, GstRtspServer; Gst.init(None)\n"
+    "assert Gst.ElementFactory.find('x264enc') and Gst.ElementFactory.find('rtph264pay')"
+)
 COUNTER = itertools.count()
 MOST_FRAMES = 10_000
 
@@ -72,18 +80,22 @@ class Handler(BaseHTTPRequestHandler):
         """Be quiet."""
 
 
-class Webcam:
-    """The server in its own process; `url` stays the same when it is started again."""
+class Server:
+    """A camera in its own process; its address stays the same when it is started again.
 
-    def __init__(self) -> None:
-        self.port = free_port()
+    Args:
+        command: the process; its last argument will be the port.
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.port, self._command = free_port(), command
         self._process: subprocess.Popen[bytes] | None = None
 
-    def url(self, path: str = "video") -> str:
-        return f"http://127.0.0.1:{self.port}/{path}"
+    def url(self, path: str = "video", scheme: str = "http") -> str:
+        return f"{scheme}://127.0.0.1:{self.port}/{path}"
 
     def start(self) -> None:
-        self._process = subprocess.Popen([sys.executable, "-m", "tests.webcam", str(self.port)])
+        self._process = subprocess.Popen([*self._command, str(self.port)])
         wait_for_port(self.port, self._process)
 
     def stop(self) -> None:
@@ -100,10 +112,19 @@ class Webcam:
         self._process.send_signal(signal.SIGCONT)
 
 
+def require_rtsp() -> None:
+    """Skip the test where GStreamer's RTSP server is not installed."""
+    there = Path(RTSP_CAMERA[0]).exists() and not subprocess.run(
+        [RTSP_CAMERA[0], "-c", HAS_RTSP], check=False, stderr=subprocess.DEVNULL
+    ).returncode
+    require(there, "GStreamer's RTSP server (apt install python3-gi gir1.2-gst-rtsp-server-1.0 "
+            "gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly)")
+
+
 @contextlib.contextmanager
-def running() -> Iterator[Webcam]:
-    """A webcam that is on."""
-    webcam = Webcam()
+def running(command: Sequence[str] = WEBCAM) -> Iterator[Server]:
+    """A camera that is on."""
+    webcam = Server(command)
     webcam.start()
     try:
         yield webcam

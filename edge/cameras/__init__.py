@@ -76,8 +76,8 @@ def open_camera(source: str, pace: Pace = "full", data: Path | None = None) -> C
 
         return Clip(path, pace)
     raise UsageError(
-        "--source: expected picamera, usb:N, http://..., watch:DIR, demo, a video file or a folder of photos, found "
-        f"{source!r} (no such file or folder); check the path"
+        "--source: expected picamera, usb:N, rtsp://..., http://..., watch:DIR, demo, a video file or a folder of "
+        f"photos, found {source!r} (no such file or folder); check the path"
     )
 
 
@@ -88,9 +88,13 @@ def _live_camera(source: str, data: Path | None) -> Camera | None:
 
         return PiCamera()
     if kind == "usb" and detail.isdigit():
-        from edge.cameras.usb import UsbCamera
+        from edge.cameras.capture import usb_camera
 
-        return UsbCamera(int(detail))
+        return usb_camera(int(detail))
+    if source.startswith(("rtsp://", "rtsps://")):
+        from edge.cameras.capture import rtsp_camera
+
+        return rtsp_camera(source)
     if source.startswith(("http://", "https://")):
         from edge.cameras.http import HttpCamera
 
