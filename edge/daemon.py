@@ -146,6 +146,7 @@ class Daemon:
         self._open_visits = {sighting.id for sighting in resumed if sighting.type != "end"}
         if self._keeper is not None:
             self._keeper.waiting = self._tick
+            self._keeper.clock.held = bool(self._open_visits)
         elif isinstance(self._camera, WatchedFolder):
             self._camera.waiting = self._look
         frames = self._counted(self._camera.frames(stop))

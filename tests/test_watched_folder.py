@@ -17,6 +17,8 @@ import pytest
 from edge.cameras import open_camera
 from edge.cameras.files import complete
 from edge.cameras.folder import WatchedFolder
+from edge.doctor import check_camera
+from edge.settings import Settings
 from edge.types import Frame
 from models.errors import UsageError
 from tests.broker import Mosquitto, Subscriber
@@ -147,6 +149,11 @@ def test_clips_are_read_too(folder: Path) -> None:
 def test_folder_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected a folder, found none"):
         open_camera(f"watch:{tmp_path / 'nowhere'}", data=tmp_path)
+
+
+def test_doctor_does_not_wait_for_a_file(folder: Path) -> None:
+    said = check_camera(Settings(source=f"watch:{folder}", data=folder.parent / "data"))
+    assert said == f"watch:{folder} is there; what comes into it is read"
 
 
 def test_whole_and_cut_files_are_told_apart(tmp_path: Path) -> None:
