@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import functools
 import logging
 import os
@@ -14,12 +13,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.broker import Broker
 from edge.cameras import Camera, default_source, open_camera
+from edge.cameras.clock import Clock
+from edge.cameras.folder import WatchedFolder
+from edge.cameras.keeper import Keeper
 from edge.health import TimedClassifier, temperature
+from edge.process import alone_in, notify, restart, restarts
 from edge.senses import open_senses
 from edge.settings import Settings
 from edge.topics import Topics
@@ -28,7 +30,7 @@ from edge.watch import watch
 from models import __version__
 from models.bundle import ModelBundle
 from models.classifier import Classifier
-from models.errors import OutboxError, UsageError
+from models.errors import OutboxError, StuckCameraError, UsageError
 
 if TYPE_CHECKING:
     from edge.outbox import Outbox
@@ -36,8 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edge-watch")
 
-LOCK_NAME = "edge-watch.lock"
-HEALTH_EVERY_S, STORE_AGAIN_S = 60.0, 10.0
+HEALTH_EVERY_S, STORE_AGAIN_S, ALIVE_EVERY_S = 60.0, 10.0, 10.0
 MOST_UNSTORED = 20
 """Alerts with their pictures that wait in memory while nothing can be stored; beyond that the oldest is lost."""
 
@@ -55,8 +56,8 @@ def run_daemon(settings: Settings, debug: bool = False) -> int:
     topics = Topics(settings.deployment, settings.prefix)
     classifier = Classifier(ModelBundle.open(settings.model), settings.threads)
     settings = known_species(settings, classifier)
-    camera = open_camera(settings.source or default_source(), settings.pace)
-    stop = threading.Event()
+    camera = kept(functools.partial(open_camera, settings.source or default_source(), settings.pace, settings.data))
+    stop, stuck = threading.Event(), False
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with alone_in(settings.data), contextlib.ExitStack() as closing:
@@ -67,35 +68,28 @@ def run_daemon(settings: Settings, debug: bool = False) -> int:
             return closing.enter_context(Outbox(settings.data / FILE_NAME))
 
         daemon = Daemon(settings, camera, classifier, open_outbox, topics, broker)
+        notify("READY=1")
         try:
             daemon.run(stop)
+        except StuckCameraError as error:
+            # Where beginning anew brought no frame either, it is for systemd to go on.
+            if not daemon.frames:
+                raise
+            log.error("%s; the program begins anew", error)
+            stuck = True
         finally:
             daemon.close()
+    if stuck:
+        restart()
     return 0
 
 
-@contextlib.contextmanager
-def alone_in(data: Path) -> Iterator[None]:
-    """Hold the lock of a data folder: two daemons in one would deliver each other's alerts, under one client id.
-
-    Raises:
-        UsageError: another edge-watch holds it.
-        OutboxError: the folder cannot be written.
-    """
-    try:
-        data.mkdir(parents=True, exist_ok=True)
-        lock = (data / LOCK_NAME).open("w")
-    except OSError as error:
-        raise OutboxError(f"cannot write to {data}: {error}; expected a folder that can be written to") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(
-                f"{data}: expected a data folder of its own, found another edge-watch using it; end that one, or give "
-                "--data and --deployment"
-            ) from error
-        yield
+def kept(open_again: Callable[[], Camera]) -> Camera:
+    """The camera; a live one is opened again whenever it stalls, but a folder may stay empty for days."""
+    camera = open_again()
+    if not camera.live or isinstance(camera, WatchedFolder):
+        return camera
+    return Keeper(open_again, Clock(), patient=restarts() > 0)
 
 
 def known_species(settings: Settings, classifier: Classifier) -> Settings:
@@ -136,9 +130,11 @@ class Daemon:
         self._settings, self._camera, self._topics, self._broker = settings, camera, topics, broker
         self._open_outbox = open_outbox
         self._classifier = TimedClassifier(classifier)
-        self._started = self._health_due = self._store_due = self._spots_due = time.monotonic()
+        self._started = self._health_due = self._store_due = self._alive_due = self._spots_due = time.monotonic()
         self._now = datetime.now(UTC)
-        self._frames = self._alerts = 0
+        self.frames = self._alerts = 0
+        self._keeper = camera if isinstance(camera, Keeper) else None
+        self._open_visits: set[str] = set()
         self._publisher: Publisher | None = None
         self._unstored: deque[Alert] = deque(maxlen=MOST_UNSTORED)
         self._senses = open_senses(settings, camera)
@@ -151,6 +147,12 @@ class Daemon:
     def run(self, stop: threading.Event) -> None:
         """Run the chain until the camera ends."""
         resumed, last = self._before_restart()
+        self._open_visits = {sighting.id for sighting in resumed if sighting.type != "end"}
+        if self._keeper is not None:
+            self._keeper.waiting = self._tick
+            self._keeper.clock.held = bool(self._open_visits)
+        elif isinstance(self._camera, WatchedFolder):
+            self._camera.waiting = self._look
         frames = self._counted(self._camera.frames(stop))
         watch(frames, self._classifier, self._settings, self._record, self._tell, resumed, last, self._senses)
 
@@ -170,10 +172,10 @@ class Daemon:
         if self._senses.bucket.withheld:
             log.info("%d looks were left out: too much moves; see --masks", self._senses.bucket.withheld)
         kept = f"; {waiting} messages wait in {self._outbox.path} for the next start" if waiting else ""
-        if self._frames or kept:
+        if self.frames or kept:
             log.info(
                 "ended after %d frames (%d skipped), alerts: %d%s",
-                self._frames, self._camera.skipped, self._alerts, kept,
+                self.frames, self._camera.skipped, self._alerts, kept,
             )  # fmt: skip
 
     def _before_restart(self) -> tuple[list[Sighting], dict[str, datetime]]:
@@ -190,24 +192,35 @@ class Daemon:
 
     def _counted(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         for frame in frames:
-            if not self._frames:
+            if not self.frames:
                 _say_what_is_watched(self._settings, self._camera, self._classifier)
-            self._frames += 1
+            self.frames += 1
             yield frame
             self._now = frame.timestamp
             # After the first frame: whatever connecting costs, the first look did not wait for it.
-            if self._publisher is None:
-                self._publisher = self._connect()
-            if self._unstored and time.monotonic() >= self._store_due:
-                self._store()
-            if self._senses.guard.harm != self._told_harm:
-                self._told_harm, self._health_due = self._senses.guard.harm, time.monotonic()
-            if time.monotonic() >= self._spots_due:
-                self._spots_due = time.monotonic() + HEALTH_EVERY_S
-                self._keep_spots()
-            if self._publisher.connected and time.monotonic() >= self._health_due:
-                self._health_due = time.monotonic() + HEALTH_EVERY_S
-                self._tell_health(self._publisher)
+            self._look()
+
+    def _look(self) -> None:
+        """After each frame, and each look into a watched folder: never by a timer, for it means that the trap sees."""
+        self._tick()
+        if time.monotonic() >= self._alive_due:
+            self._alive_due = time.monotonic() + ALIVE_EVERY_S
+            notify("WATCHDOG=1")
+
+    def _tick(self) -> None:
+        """What is due from time to time, whether frames come or are waited for."""
+        if self._publisher is None:
+            self._publisher = self._connect()
+        if self._unstored and time.monotonic() >= self._store_due:
+            self._store()
+        if self._senses.guard.harm != self._told_harm:
+            self._told_harm, self._health_due = self._senses.guard.harm, time.monotonic()
+        if time.monotonic() >= self._spots_due:
+            self._spots_due = time.monotonic() + HEALTH_EVERY_S
+            self._keep_spots()
+        if self._publisher.connected and time.monotonic() >= self._health_due:
+            self._health_due = time.monotonic() + HEALTH_EVERY_S
+            self._tell_health(self._publisher)
 
     def _keep_spots(self, ending: bool = False) -> None:
         try:
@@ -240,6 +253,9 @@ class Daemon:
                 log.error("%s; watching goes on", error)
             if self._publisher is not None:
                 self._publisher.event(sighting)
+            (self._open_visits.discard if sighting.type == "end" else self._open_visits.add)(sighting.id)
+            if self._keeper is not None:
+                self._keeper.clock.held = bool(self._open_visits)
 
     def _tell(self, alert: Alert) -> None:
         """Store an alert before anything is sent; the publisher wakes by itself."""
@@ -281,7 +297,7 @@ class Daemon:
         publisher.health(
             Health(
                 uptime_s=round(time.monotonic() - self._started, 1),
-                frames=self._frames,
+                frames=self.frames,
                 skipped=self._camera.skipped,
                 inference_ms=self._classifier.mean_ms,
                 temperature_c=temperature(),
@@ -294,5 +310,8 @@ class Daemon:
                 spots=len(self._senses.spots.list(self._now)),
                 tampering=self._senses.guard.harm,
                 next_contact_by=time.time() + 3 * HEALTH_EVERY_S,
+                stalls=self._keeper.stalls if self._keeper else 0,
+                reopened=self._keeper.reopened if self._keeper else 0,
+                restarts=restarts(),
             )
         )

@@ -1,4 +1,4 @@
-"""What health tells of that nobody else measures: the time of a look, and the processor's temperature."""
+"""What the daemon measures of itself for its health message."""
 
 from __future__ import annotations
 

@@ -44,10 +44,12 @@ _MIGRATIONS = (
     CREATE INDEX sightings_by_time ON sightings (last_seen_unix);
     CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
     """,
+    "ALTER TABLE sightings ADD COLUMN timestamp_issues INTEGER NOT NULL DEFAULT 0;",
 )
 _PLAIN = (
     *("id", "type", "species", "scientific_name", "observation_type", "probability"),
     *("lighting", "frames", "source", "replay", "pictured"),
+    "timestamp_issues",
 )
 _TIMES = ("event_start", "last_seen", "event_end")
 _BOX = ("x", "y", "width", "height")
@@ -297,6 +299,6 @@ def _sighting(row: Sequence[Any]) -> Sighting:
         values[name] = datetime.fromisoformat(values[name]) if values[name] else None
     box = BBox(*(values.pop(name) for name in _BOX))
     width, height = (values.pop(name) for name in _SIZE)
-    for name in ("replay", "pictured"):
+    for name in ("replay", "pictured", "timestamp_issues"):
         values[name] = bool(values[name])
     return Sighting(**values, box=box, frame_size=(width, height))

@@ -63,6 +63,7 @@ class AlertPayload(TypedDict):
     location: Location | None
     model: str
     replay: bool
+    timestamp_issues: bool
 
 
 class FrigateObject(TypedDict):
@@ -97,7 +98,8 @@ class Health:
     because the broker refused them. `dropped` were deleted for lack of space. `unheard` went to a broker where nobody
     listens. `withheld` looks of the model were wanted and not granted, since the start; `spots` places keep moving
     without an animal and are looked at seldom. `tampering`: `dark`, `covered`, `blurred` or `turned` for minutes; None
-    if all is well.
+    if all is well. `stalls`: how often a live camera stopped giving new frames; `reopened`: how often opening it again
+    helped; `restarts`: how often the program began anew because that did not help.
     """
 
     uptime_s: float
@@ -114,6 +116,9 @@ class Health:
     withheld: int = 0
     spots: int = 0
     tampering: str | None = None
+    stalls: int = 0
+    reopened: int = 0
+    restarts: int = 0
 
 
 def alert_messages(alert: Alert, prefix: str = DEFAULT_PREFIX) -> tuple[Message, ...]:
@@ -146,6 +151,7 @@ def alert_payload(alert: Alert, image_topic: str | None) -> AlertPayload:
         "location": _location(alert.deployment),
         "model": alert.model,
         "replay": sighting.replay,
+        "timestamp_issues": sighting.timestamp_issues,
     }
 
 

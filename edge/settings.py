@@ -33,7 +33,8 @@ class Settings:
     """All settings of `edge-watch`; each is a key of the settings file and an option of the command line.
 
     species: what to alert of; every other species is recorded only.
-    source: picamera, usb:N, demo, a video file or a folder of photos; None: the camera that is there.
+    source: picamera, usb:N, rtsp://..., http://..., watch:DIR, demo, a video file or a folder of photos; None: the
+        camera that is there.
     model: a converted bundle.
     broker: mqtt://HOST:PORT or mqtts://HOST:PORT.
     credentials: a file with a line `user` and a line `password` for the broker.
@@ -182,7 +183,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--source",
         metavar="SOURCE",
-        help="picamera, usb:N, demo, a video file or a folder of photos "
+        help="picamera, usb:N, rtsp://..., http://... (MJPEG or a picture), watch:DIR (a folder that another camera "
+        "drops files into), demo, a video file or a folder of photos "
         "(default: picamera if picamera2 is installed, else usb:0)",
     )
     add("--model", metavar="BUNDLE", type=Path, help="a converted model bundle (default: the published one)")

@@ -201,6 +201,7 @@ def _begin(label: Label, probability: float, track: _Track, prediction: Predicti
         replay=trigger.frame.replay,
         pictured=image is not None,
         image=image,
+        timestamp_issues=trigger.frame.timestamp_issues,
     )
 
 

@@ -66,6 +66,7 @@ class Frame:
     `timestamp`: timezone-aware. `index`: its number within `source`, from 0.
     `source`: what it came from; for files a name that is the same in every run.
     `still`: a single photograph of a series, each taken because something moved; not one of a stream.
+    `timestamp_issues` (Camtrap DP): the clock had not been set when it was taken, so `timestamp` may be wrong.
     """
 
     image: NDArray[np.uint8]
@@ -74,6 +75,7 @@ class Frame:
     source: str
     replay: bool = False
     still: bool = False
+    timestamp_issues: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,7 +118,8 @@ class Sighting:
     `type` is `new` at the first confirmation, `update` while it goes on, `end` when it is over.
     `event_end` is null until then. `frames` counts the frames that support the species.
     `box` belongs to the frame with the best look, of `frame_size` (width, height) pixels. `image` is the JPEG of the
-    first confirmation, present in `new` only; `pictured` tells later that there was one.
+    first confirmation, present in `new` only; `pictured` tells later that there was one. `timestamp_issues` (Camtrap
+    DP): it began before the computer's clock was set, so that its times may be wrong.
     """
 
     type: Literal["new", "update", "end"]
@@ -136,6 +139,7 @@ class Sighting:
     replay: bool
     pictured: bool
     image: bytes | None = None
+    timestamp_issues: bool = False
 
 
 @dataclass(frozen=True, slots=True)

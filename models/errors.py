@@ -42,6 +42,10 @@ class CameraError(EdgeWatchError, OSError):
     """A camera or file that gives no frames."""
 
 
+class StuckCameraError(CameraError):
+    """A live camera that gives no new frames however often it is opened again."""
+
+
 class OutboxError(EdgeWatchError, OSError):
     """Something could not be stored or read: a full disk, a read-only one, a file from a newer version."""
 

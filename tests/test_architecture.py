@@ -39,6 +39,7 @@ HOMES = {
     "picamera2": {"edge/cameras/picam.py"},
     "paho": {"edge/mqtt.py"},
     "gpiozero": {"edge/gpio.py"},
+    "watchfiles": {"edge/cameras/folder.py"},
     # The schema of .tflite files comes with the runtime.
     "ai_edge_litert": {"models/interpreter.py", "convert/flatbuffer.py", "convert/graph.py"},
     "tflite_runtime": {"models/interpreter.py"},
@@ -63,7 +64,8 @@ def test_edge_runs_without_training_libraries() -> None:
     script = (
         "import sys, json, threading; from edge.__main__ import main\n"
         "import edge.daemon, edge.publisher, edge.listen, edge.doctor, edge.classify, edge.truth\n"
-        "import edge.cameras.clip, edge.cameras.photos, edge.cameras.usb, edge.cameras.demo\n"
+        "import edge.cameras.clip, edge.cameras.photos, edge.cameras.folder, edge.cameras.http\n"
+        "import edge.cameras.capture, edge.cameras.demo\n"
         "import ai_edge_litert.interpreter\n"
         "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
     )

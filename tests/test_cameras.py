@@ -123,7 +123,7 @@ def test_broken_photo_is_named_counted_and_left_out(tmp_path: Path, caplog: pyte
 
 
 def test_folder_without_photos(tmp_path: Path) -> None:
-    with pytest.raises(CameraError, match="expected photos"):
+    with pytest.raises(CameraError, match="expected photos or clips"):
         list(open_camera(str(tmp_path)).frames(never()))
 
 
@@ -135,7 +135,7 @@ def test_folder_of_broken_photos(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", ["nothing.mp4", "usb", "usb:front", "ftp://camera"])
 def test_unknown_source_lists_what_it_can_be(source: str) -> None:
-    with pytest.raises(UsageError, match="expected picamera, usb:N, demo, a video file or a folder of photos"):
+    with pytest.raises(UsageError, match=r"expected picamera, usb:N, .*a video file or a folder of photos"):
         open_camera(source)
 
 

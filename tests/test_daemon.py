@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
+import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,17 +16,21 @@ import numpy as np
 import pytest
 
 from edge.broker import Broker
-from edge.daemon import Daemon, alone_in
+from edge.cameras.clock import Clock
+from edge.cameras.keeper import Keeper
+from edge.daemon import Daemon
 from edge.outbox import FILE_NAME, Outbox, OutboxError
 from edge.payloads import Health
+from edge.process import alone_in, notify
 from edge.settings import Settings
 from edge.spots import command
 from edge.topics import Topics
-from edge.types import Alert, BBox, Frame
+from edge.types import Alert, BBox, Frame, Sighting
 from models.errors import CameraError, UsageError
 from models.labels import Label, LabelMap
 from models.manifest import OperatingPoint
 from tests.broker import free_port
+from tests.samples import sighting
 
 LABELS = LabelMap(Label.from_name(name, {}) for name in ("empty", "tiger"))
 POINTS = {label.name: {"day": OperatingPoint(0.8, 1, 1, 9), "night": OperatingPoint(0.8, 1, 1, 9)} for label in LABELS}
@@ -204,3 +210,59 @@ def test_spots_are_kept_when_the_daemon_ends(tmp_path: Path, outbox: Outbox) -> 
         daemon._senses.spots.nothing(BBox(0.1, 0.1, 0.2, 0.2), now + timedelta(seconds=30 * half - 720))
     daemon.close()
     assert command("list", tmp_path) == "0.10,0.10,0.20,0.20  strength 24"
+
+
+def kept(camera: LiveCamera, wall: list[float]) -> Keeper:
+    return Keeper(lambda: camera, Clock(lambda: wall[0], lambda: 0.0, lambda: False))  # type: ignore[arg-type,return-value]
+
+
+def test_visit_before_the_clock_was_set_is_marked_in_its_alert_and_on_disk(tmp_path: Path) -> None:
+    camera = kept(LiveCamera(datetime.now(UTC), range(3)), [datetime.now(UTC).timestamp()])
+    with Outbox(tmp_path / FILE_NAME) as outbox:
+        settings = dataclasses.replace(Settings(), species=("tiger",), data=tmp_path, deployment="oak")
+        broker = Broker.parse(f"mqtt://127.0.0.1:{free_port()}")
+        daemon = Daemon(settings, camera, TigerEverywhere(), lambda: outbox, Topics("oak"), broker)  # type: ignore[arg-type]
+        with contextlib.suppress(CameraError):
+            daemon.run(Once())
+        text, _ = outbox.pending(2)
+        [stored] = outbox.open_sightings("usb:0", datetime.now(UTC) - timedelta(days=1), datetime.now(UTC))
+    assert json.loads(text.message.payload)["timestamp_issues"] is True
+    assert stored.timestamp_issues is True
+
+
+def test_clock_is_held_while_a_visit_goes_on(tmp_path: Path) -> None:
+    camera = kept(LiveCamera(datetime.now(UTC), range(3)), [datetime.now(UTC).timestamp()])
+    held: list[bool] = []
+    settings = dataclasses.replace(Settings(), species=("tiger",), data=tmp_path, deployment="oak")
+    broker = Broker.parse(f"mqtt://127.0.0.1:{free_port()}")
+    with Outbox(tmp_path / FILE_NAME) as outbox:
+        daemon = Daemon(settings, camera, TigerEverywhere(), lambda: outbox, Topics("oak"), broker)  # type: ignore[arg-type]
+        changes = [sighting_of(*each) for each in (("a", "new"), ("b", "new"), ("a", "end"), ("b", "end"))]
+        for _ in daemon._record(changes):
+            held.append(camera.clock.held)
+    # Each is noted when the next is asked for.
+    assert held == [False, True, True, True]
+    assert camera.clock.held is False
+
+
+def sighting_of(id: str, kind: str) -> Sighting:
+    return sighting(id=id, type=kind, image=None, pictured=False)
+
+
+class Once(threading.Event):
+    """Set when it is first waited for: a camera that has ended is not opened again."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.set()
+        return True
+
+
+def test_systemd_hears_that_the_daemon_is_ready_and_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(address)
+        heard.settimeout(10)
+        notify("READY=1")
+        monkeypatch.setenv("NOTIFY_SOCKET", address)
+        watch(tmp_path, LiveCamera(datetime.now(UTC), range(3)))
+        assert heard.recv(100) == b"WATCHDOG=1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from dataclasses import replace
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.outbox import FILE_NAME, Counts, Outbox, OutboxError
+from edge.database import Database
+from edge.outbox import _MIGRATIONS, FILE_NAME, Counts, Outbox, OutboxError
 from edge.payloads import Message, alert_messages
 from tests.samples import ID, START, alert, put, sighting
 
@@ -171,3 +173,21 @@ def test_message_flags_are_kept(path: Path) -> None:
     with Outbox(path) as outbox:
         outbox.put_alert(alert(), [message])
         assert outbox.pending(1)[0].message == message
+
+
+def test_file_of_an_earlier_version_is_read_on(tmp_path: Path) -> None:
+    path = tmp_path / FILE_NAME
+    Database(path, _MIGRATIONS[:1]).close()
+    with sqlite3.connect(path) as db:
+        values = {
+            **{"id": "a", "type": "new", "species": "tiger", "scientific_name": "", "observation_type": "animal"},
+            **{"probability": 0.9, "event_start": START.isoformat(), "last_seen": START.isoformat(), "frames": 1},
+            **{"lighting": "day", "x": 0, "y": 0, "width": 1, "height": 1, "frame_width": 64, "frame_height": 48},
+            **{"source": "usb:0", "replay": 0, "pictured": 0, "last_seen_unix": START.timestamp()},
+        }
+        marks = ", ".join("?" * len(values))
+        db.execute(f"INSERT INTO sightings ({', '.join(values)}) VALUES ({marks})", tuple(values.values()))
+    db.close()
+    with Outbox(path) as outbox:
+        [found] = outbox.open_sightings("usb:0", START, START)
+    assert (found.id, found.event_start, found.timestamp_issues) == ("a", START, False)

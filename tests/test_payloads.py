@@ -90,6 +90,7 @@ def test_alert_json() -> None:
         "location": {"latitude": 21.5, "longitude": 79.25},
         "model": "wildlife 1",
         "replay": False,
+        "timestamp_issues": False,
     }
     assert replace(text, payload=b"") == Message("edge-watch/trap%207/alert/bengal%20tiger", b"", 1, False, 0, ID)
     assert replace(picture, payload=b"") == Message(
@@ -163,6 +164,9 @@ def test_health_json() -> None:
         "withheld": 40,
         "spots": 2,
         "tampering": "turned",
+        "stalls": 0,
+        "reopened": 0,
+        "restarts": 0,
     }
     assert (message.topic, message.qos, message.retain) == ("edge-watch/trap-7/health", 0, True)
 

@@ -47,26 +47,25 @@ def default_source() -> str:
     return "picamera" if importlib.util.find_spec("picamera2") else "usb:0"
 
 
-def open_camera(source: str, pace: Pace = "full") -> Camera:
+def open_camera(source: str, pace: Pace = "full", data: Path | None = None) -> Camera:
     """The camera for a `--source`.
+
+    Args:
+        source: see `edge.settings.Settings`.
+        pace: of a recording.
+        data: folder for what a watched folder has to remember.
 
     Raises:
         UsageError: nothing that this could be; the message lists what it can be.
         CameraError: a file that is none or gives no frames.
     """
-    kind, _, detail = source.partition(":")
+    camera = _live_camera(source, data)
+    if camera is not None:
+        return camera
     if source == "demo":
         from edge.cameras.demo import DemoCamera
 
         return DemoCamera(pace)
-    if source == "picamera":
-        from edge.cameras.picam import PiCamera
-
-        return PiCamera()
-    if kind == "usb" and detail.isdigit():
-        from edge.cameras.usb import UsbCamera
-
-        return UsbCamera(int(detail))
     path = Path(source)
     if path.is_dir():
         from edge.cameras.photos import PhotoFolder
@@ -77,6 +76,31 @@ def open_camera(source: str, pace: Pace = "full") -> Camera:
 
         return Clip(path, pace)
     raise UsageError(
-        f"--source: expected picamera, usb:N, demo, a video file or a folder of photos, found {source!r} "
-        "(no such file or folder); check the path"
+        "--source: expected picamera, usb:N, rtsp://..., http://..., watch:DIR, demo, a video file or a folder of "
+        f"photos, found {source!r} (no such file or folder); check the path"
     )
+
+
+def _live_camera(source: str, data: Path | None) -> Camera | None:
+    kind, _, detail = source.partition(":")
+    if source == "picamera":
+        from edge.cameras.picam import PiCamera
+
+        return PiCamera()
+    if kind == "usb" and detail.isdigit():
+        from edge.cameras.capture import usb_camera
+
+        return usb_camera(int(detail))
+    if source.startswith(("rtsp://", "rtsps://")):
+        from edge.cameras.capture import rtsp_camera
+
+        return rtsp_camera(source)
+    if source.startswith(("http://", "https://")):
+        from edge.cameras.http import HttpCamera
+
+        return HttpCamera(source)
+    if kind == "watch" and data is not None:
+        from edge.cameras.folder import WatchedFolder
+
+        return WatchedFolder(Path(detail), data)
+    return None

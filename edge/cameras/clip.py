@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -14,6 +15,9 @@ from edge.cameras import FRAME_RATE, Pace
 from edge.types import Frame
 from models.errors import CameraError
 
+log = logging.getLogger("edge-watch")
+
+MOST_PIXELS = 100_000_000
 LEAST_GAP = timedelta(seconds=0.95 / FRAME_RATE)
 """A little less than a frame's time: clips of just this rate round it now up, now down."""
 
@@ -36,10 +40,15 @@ class Clip:
         Raises:
             CameraError: no video, or not one frame in it.
         """
-        capture = cv2.VideoCapture(str(self._path))
+        # This reader only: the others guess, say so on stderr, and take "clip01.mp4" for a series of pictures.
+        capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
         try:
             if not capture.isOpened():
                 raise CameraError(f"{self._path}: expected a video, found none that can be opened; copy it again")
+            if capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT) > MOST_PIXELS:
+                raise CameraError(
+                    f"{self._path}: expected at most 100 megapixels a frame, found more; shrink it or leave it out"
+                )
             yield from self._read(capture, stop)
         finally:
             capture.release()
@@ -61,10 +70,17 @@ class Clip:
                 break
             given = last
             yield Frame(image, start + last, index, source, replay=True)  # type: ignore[arg-type]
-        if given < timedelta(0) and not stop.is_set():
+        if stop.is_set():
+            return
+        if given < timedelta(0):
             raise CameraError(
                 f"{self._path}: expected a video, found one without a frame that can be decoded; copy it again"
             )
+        if index + 1 < 0.9 * capture.get(cv2.CAP_PROP_FRAME_COUNT):
+            log.warning(
+                "%s: expected %d frames, found %d: it is cut off, and what there is was looked at; copy it again",
+                self._path, capture.get(cv2.CAP_PROP_FRAME_COUNT), index + 1,
+            )  # fmt: skip
 
 
 def fingerprint(path: Path) -> str:

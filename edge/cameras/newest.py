@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.cameras import STALL
 from edge.types import Frame
-from models.errors import CameraError, EdgeWatchError
+from models.errors import CameraError, EdgeWatchError, ImageError
 
 Image = NDArray[np.uint8]
 CLOSING_S = 3.0
 """How long the end waits for a read that is under way."""
+
+log = logging.getLogger("edge-watch")
+
+
+def _as_it_is(picture: Image) -> Image:
+    return picture
 
 
 class Newest:
     """Keeps the last picture that `read` gave, and counts those that the chain was too slow for.
 
     Args:
-        read: returns one (height, width, 3) uint8 BGR picture, blocking until there is one; raises CameraError.
+        read: returns one picture, blocking until there is one; raises CameraError.
         close: releases the camera; called by the thread that reads, because a driver must not be closed under a read.
+        decode: makes (height, width, 3) uint8 BGR of what `read` returned, for those pictures only that are looked at;
+            raises ImageError for a damaged one, which is counted as skipped.
     """
 
-    def __init__(self, read: Callable[[], Image], close: Callable[[], None]) -> None:
-        self._read, self._close = read, close
+    def __init__(
+        self, read: Callable[[], Any], close: Callable[[], None], decode: Callable[[Any], Image] = _as_it_is
+    ) -> None:
+        self._read, self._close, self._decode = read, close, decode
         self._changed = threading.Condition()
-        self._picture: tuple[Image, datetime] | None = None
+        self._picture: tuple[Any, datetime] | None = None
         self._error: EdgeWatchError | None = None
         self._due = 0.0
         self.skipped = 0
@@ -47,19 +59,26 @@ class Newest:
         thread.start()
         try:
             index, due = 0, time.monotonic()
+            deadline = due + STALL.total_seconds()
             while not stop.wait(max(0.0, due - time.monotonic())):
                 due = self._due = max(due + 1 / frame_rate, time.monotonic())
-                taken = self._take(stop)
+                taken = self._take(stop, deadline)
                 if taken is None:
                     return
-                yield Frame(*taken, index, source)
+                try:
+                    image = self._decode(taken[0])
+                except ImageError as error:
+                    log.debug("%s", error)
+                    self.skipped += 1
+                    continue
+                yield Frame(image, taken[1], index, source)
                 index += 1
+                deadline = time.monotonic() + STALL.total_seconds()
         finally:
             over.set()
             thread.join(CLOSING_S)
 
-    def _take(self, stop: threading.Event) -> tuple[Image, datetime] | None:
-        deadline = time.monotonic() + STALL.total_seconds()
+    def _take(self, stop: threading.Event, deadline: float) -> tuple[Any, datetime] | None:
         with self._changed:
             while self._picture is None:
                 if stop.is_set():
@@ -78,11 +97,11 @@ class Newest:
     def _fill(self, stop: threading.Event, over: threading.Event) -> None:
         try:
             while not (stop.is_set() or over.is_set()):
-                image = self._read()
+                picture = self._read()
                 with self._changed:
                     # A camera faster than asked skips nothing; a chain that comes too late for its next frame does.
                     self.skipped += self._picture is not None and time.monotonic() > self._due
-                    self._picture = image, datetime.now(UTC).astimezone()
+                    self._picture = picture, datetime.now(UTC).astimezone()
                     self._changed.notify()
         except EdgeWatchError as error:
             with self._changed:

@@ -1,4 +1,4 @@
-"""A folder of photos, replayed oldest first: an archive, or the SD card of another trap."""
+"""A folder of photos and clips, replayed oldest first: an archive, or the SD card of another trap."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from edge import exif
 from edge.cameras import Pace
-from edge.cameras.clip import fingerprint
+from edge.cameras.files import CLIP_SUFFIXES, frames_of, in_order, wanted
 from edge.types import Frame
 from models.errors import CameraError, ImageError
-from models.images import SUFFIXES, read_image
+from models.images import SUFFIXES
 
 log = logging.getLogger("edge-watch")
 
 
 class PhotoFolder:
-    """All photos below a folder by the time they were taken (EXIF, else the file's time).
+    """All photos and clips below a folder by the time they were taken (EXIF, else the file's time).
 
-    Each is a still: something made the camera take it. A photo that cannot be read is named, counted in `skipped` and
+    Each photo is a still: something made the camera take it. What cannot be read is named, counted in `skipped` and
     left out.
     """
 
@@ -32,40 +31,30 @@ class PhotoFolder:
         self._folder, self._pace = folder, pace
 
     def frames(self, stop: threading.Event) -> Iterator[Frame]:
-        """Yield the photos.
+        """Yield the photos and the frames of the clips.
 
         Raises:
-            CameraError: no photo in the folder, or none that can be read.
+            CameraError: nothing of the kind in the folder, or nothing that can be read.
         """
-        found = [path for path in sorted(self._folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file()]
+        found = [path for path in sorted(self._folder.rglob("*")) if wanted(path, self._folder)]
         if not found:
             raise CameraError(
-                f"{self._folder}: expected photos ({' '.join(sorted(SUFFIXES))}), found none; "
+                f"{self._folder}: expected photos or clips ({' '.join(sorted(SUFFIXES | CLIP_SUFFIXES))}), found none; "
                 f"name the folder they are in"
             )
         last: datetime | None = None
-        for time, path in sorted((photo_time(path), path) for path in found):
-            if stop.is_set():
-                return
+        for taken, path in in_order(found):
             try:
-                image = read_image(path)
-            except ImageError as error:
+                for frame in frames_of(path, taken, self._pace, stop):
+                    # Within a clip its own adapter keeps the pace.
+                    if self._pace == "real" and last and frame.index == 0 and stop.wait((taken - last).total_seconds()):
+                        return
+                    last = frame.timestamp
+                    yield frame
+            except (ImageError, CameraError) as error:
                 self.skipped += 1
                 log.warning("left out: %s", error)
-                continue
-            if self._pace == "real" and last and stop.wait((time - last).total_seconds()):
+            if stop.is_set():
                 return
-            last = time
-            yield Frame(image, time, 0, fingerprint(path), replay=True, still=True)
         if last is None:
             raise CameraError(f"{self._folder}: expected photos, found {self.skipped} files and none can be read")
-
-
-def photo_time(path: Path) -> datetime:
-    """When a photo was taken, timezone-aware: its EXIF time (local time where EXIF has no offset), else the file's."""
-    try:
-        with path.open("rb") as file:
-            taken = exif.read(file.read(1 << 16)).taken
-    except (ImageError, OSError):  # no JPEG, so no EXIF; what cannot be read is named when its picture is read
-        taken = None
-    return (taken or datetime.fromtimestamp(path.stat().st_mtime)).astimezone()

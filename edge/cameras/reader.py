@@ -1,0 +1,72 @@
+"""The child process of `edge.cameras.capture`: reads a camera, and answers each `?` with its newest picture."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import sys
+
+# Read by OpenCV when a stream is opened. UDP loses packets and gets through no router.
+os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "rtsp_transport;tcp"
+
+import models  # noqa: F401  (how loud OpenCV is, before it is loaded)
+
+import cv2  # isort: skip
+
+from edge.cameras import FRAME_RATE, STALL
+from edge.cameras.capture import HEADER
+
+WIDTH, HEIGHT = 1280, 720
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
+
+
+def main() -> int:
+    """Serve the camera named in the first line of standard input until the input ends or the camera does."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # The parent ends this process when it is done.
+    ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    source = b""
+    while not source.endswith(b"\n"):
+        byte = os.read(0, 1)
+        if not byte:
+            return 0
+        source += byte
+    capture = _open(source.decode().strip())
+    if not capture.isOpened():
+        return 1
+    read, asked = 0, False
+    while capture.grab():
+        read += 1
+        if not asked and select.select([0], [], [], 0)[0]:
+            if not os.read(0, 1):
+                return 0
+            asked = True
+        if asked:
+            found, image = capture.retrieve()
+            if not found:
+                continue
+            height, width = image.shape[:2]
+            sys.stdout.buffer.write(HEADER.pack(height, width, read) + image.tobytes())
+            sys.stdout.buffer.flush()
+            read, asked = 0, False
+    return 1
+
+
+def _open(source: str) -> cv2.VideoCapture:
+    if not source.isdigit():
+        # Longer than the parent waits: after a time-out of its own OpenCV hands over pictures that it had kept back.
+        milliseconds = round(STALL.total_seconds() * 3000)
+        times = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, milliseconds, cv2.CAP_PROP_READ_TIMEOUT_MSEC, milliseconds]
+        return cv2.VideoCapture(source, cv2.CAP_FFMPEG, times)
+    capture = cv2.VideoCapture(int(source), cv2.CAP_V4L2)
+    capture.set(cv2.CAP_PROP_FRAME_WIDTH, WIDTH)
+    capture.set(cv2.CAP_PROP_FRAME_HEIGHT, HEIGHT)
+    # Frames that nobody looks at cost a decoding each; a camera that cannot go so slowly ignores this.
+    capture.set(cv2.CAP_PROP_FPS, FRAME_RATE)
+    return capture
+
+
+if __name__ == "__main__":
+    sys.exit(main())
