@@ -17,7 +17,7 @@ from convert import engine
 from convert.flatbuffer import kind_of, parse, read_graph, require_integer
 from convert.graph import NO_ACTIVATION, RELU, RELU6, Network, read, write
 from convert.int8 import to_int8
-from convert.quantize import MOST, SAME_STEPS, Ranges, quantize, shared, steps
+from convert.quantize import MOST, SAME_STEPS, Ranges, quantize, settle, shared, steps
 from convert.ranges import candidates, reach
 from convert.rewrites import rewrite
 from convert.speed import partitions
@@ -426,3 +426,19 @@ def test_no_product_lies_between_two_steps(factor: float, one: float, other: flo
     exact = np.arange(-255 * 255, 255 * 255 + 1) * (a * b / c)
     assert np.abs(exact[np.abs(exact) < 256] % 1 - 0.5).min() > 1e-5, "the middle is rounded up or to even"
     assert factor / 1.07 - 1e-9 <= a * b / c <= factor * (1 + 1e-6)
+
+
+def test_settled_ranges_are_those_that_the_file_stores() -> None:
+    net = Builder(12)
+    left, right = net.convolution(net.scaled(), 2), net.convolution(net.scaled(), 2)
+    found = net.both("MUL", left, right)
+    net.dense(net.mean(found), 4)
+    ranges = widest(net.network, SMALL) | {left: (-100.0, 100.0), right: (-2.0, 2.0), found: (-150.0, 150.0)}
+    settled = settle(net.network, ranges)
+    assert settled[found][1] > 150.0
+    assert {tensor: span for tensor, span in settled.items() if tensor != found} == {
+        tensor: span for tensor, span in ranges.items() if tensor != found}
+    assert settle(net.network, settled)[found] == pytest.approx(settled[found], rel=1e-6), "settled already"
+    tensors = {each.name.decode(): each for each in parse(quantize(net.network, ranges)).subgraphs[0].tensors}
+    stored = tensors[net.network.tensors[found].name].quantization.scale[0]
+    assert stored == pytest.approx(steps(*settled[found])[0], rel=1e-6)
