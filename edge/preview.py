@@ -16,7 +16,7 @@ from models.labels import LabelMap
 
 LONGEST = timedelta(seconds=1)
 """How long a frame is shown at most: photos of a folder are hours apart."""
-MOVES, LOOKS, KNOWN, PAPER, INK = (0, 200, 255), (255, 255, 255), (80, 220, 80), (40, 40, 40), (255, 255, 255)
+MOVES, LOOKS, KNOWN, PAPER, INK = (0, 180, 255), (255, 255, 255), (80, 255, 80), (40, 40, 40), (255, 255, 255)
 """Blue, green, red: of a region that moves, of a look that shows nothing certain, of a visit, and of text."""
 JPEG_QUALITY = 90
 FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -70,17 +70,17 @@ class Preview:
 
     def _drawn(self, trigger: Trigger, predictions: Iterable[Prediction]) -> NDArray[np.uint8]:
         picture = trigger.frame.image.copy()
-        size = max(0.4, picture.shape[0] / 1100)
+        size, line = max(0.45, picture.shape[0] / 1000), max(2, round(picture.shape[0] / 240))
         known = {visit.species for visit in self._visits.values()}
         for region in trigger.regions:
-            cv2.rectangle(picture, *_corners(picture, region), MOVES, 2)
+            cv2.rectangle(picture, *_corners(picture, region), MOVES, line)
         for prediction in predictions:
             best = int(prediction.probabilities.argmax())
             name, share = self._labels[best].name, prediction.probabilities[best]
             colour = KNOWN if name in known else LOOKS
             corners = _corners(picture, prediction.crop.box)
-            cv2.rectangle(picture, *corners, PAPER, 4)
-            cv2.rectangle(picture, *corners, colour, 2)
+            cv2.rectangle(picture, *corners, PAPER, line + 2)
+            cv2.rectangle(picture, *corners, colour, line)
             _text(picture, [f"{name} {share:.0%}"], corners[0], size, colour, above=True)
         lines = [f"{trigger.frame.timestamp:%Y-%m-%d %H:%M:%S} {trigger.lighting}"]
         lines += [f"visit: {visit.species}" for visit in self._visits.values()]
