@@ -18,6 +18,8 @@ PART, LOOSE, TIGHT = 0.25, 2.0, 1.25
 """A region of less than a quarter of the other is a part of it (a head, a tail), unless the box around both is larger
 than twice the two. Of two larger ones the box must fit tightly, as around the halves of an animal behind a trunk."""
 EDGE = 0.01
+WITHIN = 0.8
+"""What lies so far within a place where something larger moved is a part of it, or before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +77,14 @@ def crops(
         if trigger.frame.still:
             yield trigger, tuple(Crop(trigger, box) for _, box in _squares(trigger, settings))
             continue
-        moving = [_Place(region, box, now, _looked(places, box)) for region, box in _squares(trigger, settings)]
         # Either way: a clock that was set back must not keep a place until the old time is reached again.
-        resting = [place for place in places if abs(now - place.moved) <= settings.linger and not _over(place, moving)]
+        places = [place for place in places if abs(now - place.moved) <= settings.linger]
+        moving: list[_Place] = []
+        for region, box in _squares(trigger, settings):
+            place = _moving(region, box, now, places)
+            if place not in moving:
+                moving.append(place)
+        resting = [place for place in places if not (place in moving or _over(place, moving))]
         places = moving + resting
         wanted = [place for place in moving if not (spots and spots.silent(place.box, now))]
         wanted += [place for place in resting if not place.looked or abs(now - place.looked) >= settings.again]
@@ -89,6 +96,18 @@ def crops(
         for place in wanted:
             place.looked = now
         yield trigger, tuple(Crop(trigger, place.box) for place in wanted)
+
+
+def _moving(region: BBox, box: BBox, now: datetime, places: Iterable[_Place]) -> _Place:
+    """Where something moves; where that is a tail, or a moth before what stands there, the place of the whole animal.
+
+    That goes on for as long as the place is remembered: then what moves in it stands for itself.
+    """
+    for place in places:
+        within = region.intersection(place.region) > WITHIN * region.area
+        if within and region.area < PART * place.region.area and place.region != WHOLE:
+            return place
+    return _Place(region, box, now, _looked(places, box))
 
 
 def _looked(places: Iterable[_Place], box: BBox) -> datetime | None:

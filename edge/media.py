@@ -158,6 +158,7 @@ class Recorder:
             return
         pictures = [each for each in self._ring if each[0] >= sighting.event_start - BEFORE]
         if not pictures:
+            log.info("no clip of %s: there was a person a moment ago", sighting.species)
             return
         title = description(sighting, self._deployment)
         clip = _Clip(sighting, Video(self._path(sighting, ".mp4"), title, self._patient), pictures[0][0])

@@ -84,7 +84,8 @@ class Preview:
             _text(picture, [f"{name} {share:.0%}"], corners[0], size, colour, above=True)
         lines = [f"{trigger.frame.timestamp:%Y-%m-%d %H:%M:%S} {trigger.lighting}"]
         lines += [f"visit: {visit.species}" for visit in self._visits.values()]
-        _text(picture, lines, (0, 0), size, INK)
+        # At the foot: names stand above their boxes.
+        _text(picture, lines, (0, picture.shape[0]), size, INK, above=True)
         return picture
 
 

@@ -117,6 +117,30 @@ def test_animal_that_stands_still_is_looked_at_once_a_second_for_ten(make_frame:
     assert found == [float(second) for second in range(11)]
 
 
+ANIMAL, TAIL, EAR = BBox(0.3, 0.3, 0.3, 0.4), BBox(0.32, 0.4, 0.05, 0.05), BBox(0.5, 0.35, 0.03, 0.04)
+
+
+def boxes(make_frame: MakeFrame, *regions: tuple[BBox, ...]) -> list[list[BBox]]:
+    """The crops of frames a fifth of a second apart."""
+    made = [Trigger(make_frame(number / 5), each, "day") for number, each in enumerate(regions)]
+    return [[crop.box for crop in found] for _, found in crops(made)]
+
+
+def test_tail_of_an_animal_that_stands_is_looked_at_with_the_animal(make_frame: MakeFrame) -> None:
+    height, width = make_frame(0).image.shape[:2]
+    whole, tail = (square(region, 0.2, width, height) for region in (ANIMAL, TAIL))
+    found = boxes(make_frame, (ANIMAL,), *[(TAIL, EAR)] * 60)
+    assert found[:50] == [[whole]] * 50
+    # Nothing of its size has moved for ten seconds: it has left, and something small moves on.
+    assert found[55][0] == tail
+
+
+def test_animal_in_a_frame_that_was_looked_at_as_a_whole_gets_its_own_crop(make_frame: MakeFrame) -> None:
+    height, width = make_frame(0).image.shape[:2]
+    found = boxes(make_frame, (WHOLE,), (TAIL,))
+    assert found[1][0] == square(TAIL, 0.2, width, height)
+
+
 def test_animal_that_left_over_the_edge_is_not_looked_for(make_frame: MakeFrame) -> None:
     frames = [moving(make_frame, BBox(0.85, 0.4, 0.15, 0.2))(0)]
     frames += [moving(make_frame)(step / 5) for step in range(1, 20)]
