@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
@@ -43,7 +42,7 @@ def tell(path: Path, found: list[str]) -> None:
 def read_photo(path: Path) -> NDArray[np.uint8]:
     """`models.images.read_image`, which also says what is odd about the file."""
     data = read_file(path)
-    with _heard() as said:
+    with heard() as said:
         image = decode_image(data, str(path))
     found = [*misnamed(path, data[:12])]
     if data[:4] == b"\x89PNG" and data[24] > 8:
@@ -157,13 +156,14 @@ def _bits(pixel_format: int) -> int:
 
 
 @contextlib.contextmanager
-def _heard() -> Iterator[list[str]]:
+def heard() -> Iterator[list[str]]:
     """What libjpeg writes to stderr, past Python: only so does it tell of damage in a picture that it gives.
 
     What others write there meanwhile is passed on afterwards. Not for two threads at once.
     """
     said: list[str] = []
-    with tempfile.TemporaryFile() as file, contextlib.ExitStack() as closing:
+    # In memory: a card is not written to while nothing moves.
+    with open(os.memfd_create("heard"), "w+b") as file, contextlib.ExitStack() as closing:
         before = os.dup(2)
         closing.callback(os.close, before)
         os.dup2(file.fileno(), 2)
