@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
+from edge.sightings import SightingSettings
 from edge.types import WHOLE, Trigger
 from models.errors import UsageError
 
@@ -19,6 +20,7 @@ log = logging.getLogger("edge-watch")
 Outside = Callable[[], bool]
 """Whether something outside the pictures has asked for a look since it was last called, or does now."""
 
+LOOKS = SightingSettings().looks
 MOST_BYTES = 1000
 MOST_IDS = 1000
 SAY_EVERY_S = 60.0
@@ -27,7 +29,7 @@ SAY_EVERY_S = 60.0
 class Looks:
     """The trap's ear for `command/look`; the thread of the MQTT connection hears, the path from frame to alert asks.
 
-    Whatever is heard, nothing but a look at the next frame comes of it.
+    Whatever is heard, nothing but a look at the next frames comes of it.
 
     Attributes:
         refused: commands that were none.
@@ -120,8 +122,14 @@ def by_command(trigger: str | None) -> bool:
 
 
 def prompted(triggers: Iterable[Trigger], outside: Outside) -> Iterator[Trigger]:
-    """Where something outside asks for a look and nothing moves in the picture, the whole frame is looked at."""
+    """Where something outside asks for a look and nothing moves in the picture, the whole frame is looked at.
+
+    So are the frames after it, as many as it takes to see an animal: of a short pulse, too, a visit can come.
+    """
+    left = 0
     for trigger in triggers:
         # Asked for every frame, or a pulse would wait for a quiet one.
-        told = outside()
-        yield dataclasses.replace(trigger, regions=(WHOLE,)) if told and not trigger.regions else trigger
+        if outside():
+            left = LOOKS
+        yield dataclasses.replace(trigger, regions=(WHOLE,)) if left > 0 and not trigger.regions else trigger
+        left -= 1
