@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable
 
 from models.errors import CameraError, MissingRuntimeError
@@ -26,11 +27,13 @@ def open_pin(number: int) -> Callable[[], bool]:
             "python3-gpiozero python3-lgpio"
         ) from error
     try:
-        sensor = DigitalInputDevice(number)
+        # What it tried before it gave up, it would say in a warning each.
+        with warnings.catch_warnings(action="ignore"):
+            sensor = DigitalInputDevice(number)
     except (GPIOZeroError, OSError) as error:
         raise CameraError(
-            f"gpio:{number}: expected a pin that can be read, found {error}; check the number, and that no other "
-            "program uses it"
+            f"gpio:{number}: expected a pin that can be read, found {error}; check the number, that no other "
+            "program uses it, and that python3-lgpio is installed"
         ) from error
     pulse = threading.Event()
     sensor.when_activated = pulse.set
