@@ -16,6 +16,8 @@ from edge.types import Frame
 from models.errors import CameraError
 
 MOST_PIXELS = 100_000_000
+MOST_DAMAGED = 10_000
+"""A damaged header may promise any number of frames; after so many damaged ones no other is looked for."""
 LEAST_GAP = timedelta(seconds=0.95 / FRAME_RATE)
 """A little less than a frame's time: clips of just this rate round it now up, now down."""
 
@@ -80,7 +82,7 @@ def _grab(capture: cv2.VideoCapture, before: int, stop: threading.Event) -> bool
 
     OpenCV says of a damaged one the same as at the end, and goes on when it is asked again.
     """
-    left = max(1, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) - before)
+    left = min(max(1, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) - before), MOST_DAMAGED)
     return any(capture.grab() for _ in range(left) if not stop.is_set())
 
 
