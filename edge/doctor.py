@@ -95,6 +95,21 @@ def check_camera(settings: Settings) -> str:
     return f"{camera.name} gives {width} x {height} pictures"
 
 
+def check_trigger(settings: Settings) -> str:
+    """The pin of a motion sensor can be read."""
+    from edge.outside import Looks, by_command, open_trigger
+    from edge.topics import Topics
+
+    if settings.trigger is None:
+        return "none but motion in the picture"
+    moves = open_trigger(settings.trigger, Looks())()
+    pins = [name.strip() for name in settings.trigger.split(",") if name.strip() != "mqtt"]
+    said = [f"{', '.join(pins)} can be read and {'tells' if moves else 'does not tell'} of motion"] if pins else []
+    if by_command(settings.trigger):
+        said.append(f"commands are heard on {Topics(settings.deployment, settings.prefix).look}")
+    return "; ".join(said)
+
+
 def check_storage(settings: Settings) -> str:
     """Alerts can be stored."""
     import shutil
@@ -122,6 +137,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("runtime", check_runtime),
     ("model", check_model),
     ("camera", check_camera),
+    ("trigger", check_trigger),
     ("storage", check_storage),
     ("broker", check_broker),
 )

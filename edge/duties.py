@@ -124,7 +124,7 @@ class Duties:
 
         off_delay = round(self._settings.alert_interval.total_seconds())
         announce = discovery_message(self._topics, self._settings.species, off_delay_s=off_delay, version=__version__)
-        publisher = Publisher(self._outbox(), self._topics, self._broker, announce=announce)
+        publisher = Publisher(self._outbox(), self._topics, self._broker, announce=announce, looks=self._senses.looks)
         publisher.start()
         return publisher
 

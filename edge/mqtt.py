@@ -29,13 +29,17 @@ _LOCAL_PATIENCE_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message as it came; `id` is its user property, empty over MQTT 3.1.1. It is redelivered until `Link.ack`."""
+    """A message as it came; `id` is its user property, empty over MQTT 3.1.1. It is redelivered until `Link.ack`.
+
+    `retained`: it was published before the subscription, and kept by the broker.
+    """
 
     topic: str
     payload: bytes
     id: str
     mid: int
     qos: int
+    retained: bool = False
 
 
 class Link:
@@ -56,6 +60,7 @@ class Link:
         will: what the broker publishes should this connection end without `disconnect`.
         session_s: how long the broker keeps messages for this client while it is away; 0 for not at all.
         keepalive_s: the longest silence before the connection is checked.
+        largest: messages of more bytes than this are kept back by the broker (over 3.1.1 it cannot be asked to).
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class Link:
         session_s: int = 0,
         keepalive_s: int = 60,
         timeout_s: float = 10.0,
+        largest: int | None = None,
     ) -> None:
         self.broker = broker
         self.acks: deque[tuple[int, int, str]] = deque()
@@ -74,7 +80,7 @@ class Link:
         self.denied: deque[str] = deque()
         self.max_packet: int | None = None
         self._client_id, self._will, self._session_s = client_id, will, session_s
-        self._keepalive_s, self._timeout_s = keepalive_s, timeout_s
+        self._keepalive_s, self._timeout_s, self._largest = keepalive_s, timeout_s, largest
         self._protocol = MQTTProtocolVersion.MQTTv5
         self._client: paho.Client | None = None
         self._answer: ReasonCode | None = None
@@ -116,6 +122,8 @@ class Link:
             if protocol == MQTTProtocolVersion.MQTTv5:
                 properties = _properties(PacketTypes.CONNECT)
                 properties.SessionExpiryInterval = self._session_s
+                if self._largest is not None:
+                    properties.MaximumPacketSize = self._largest
                 new = self._session_s == 0
                 client.connect(
                     self.broker.host, self.broker.port, self._keepalive_s, clean_start=new, properties=properties
@@ -167,9 +175,9 @@ class Link:
         self._lost = str(reason)
 
     def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
-        properties = dict(getattr(message.properties, "UserProperty", ()))
+        id = dict(getattr(message.properties, "UserProperty", ())).get("id", "")
         self.received.append(
-            Received(message.topic, bytes(message.payload), properties.get("id", ""), message.mid, message.qos)
+            Received(message.topic, bytes(message.payload), id, message.mid, message.qos, message.retain)
         )
 
     def wait(self, seconds: float) -> None:

@@ -12,6 +12,7 @@ from edge import homeassistant
 from edge.broker import Broker, BrokerError, keep_connected
 from edge.mqtt import Link
 from edge.outbox import Outbox, Stored
+from edge.outside import Looks
 from edge.payloads import FrigateObject, Health, Message, event_message, frigate_object, health_message, status_message
 from edge.topics import Topics
 from edge.types import Sighting
@@ -27,6 +28,8 @@ _WINDOW, _WINDOW_BYTES = 8, 256 * 1024
 _CONFIRM_S, _SLOWEST_BYTES_PER_S = 30.0, 1000.0
 _REFUSED_S = 30.0
 _TICK_S = 5.0
+_LARGEST = 4096
+"""Bytes of what is heard: no command and no status is nearly as large, and memory is small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class Publisher:
         topics: the trap's.
         broker: where to deliver.
         announce: a retained message for each connection, Home Assistant's discovery; None for none.
+        looks: hears the commands on `command/look`; None for not to subscribe to them.
         delays_s: the first and the longest wait before connecting again.
         refused_s: the first wait before a refused message is tried again; doubles each time, up to an hour.
     """
@@ -59,6 +63,7 @@ class Publisher:
         broker: Broker,
         *,
         announce: Message | None = None,
+        looks: Looks | None = None,
         keepalive_s: int = 60,
         delays_s: tuple[float, float] = (1.0, 60.0),
         refused_s: float = _REFUSED_S,
@@ -66,6 +71,7 @@ class Publisher:
         self.unheard = 0
         self.connected = False
         self._outbox, self._topics, self._announce, self._refused_s = outbox, topics, announce, refused_s
+        self._looks = looks
         self._live: deque[Message] = deque(maxlen=100)
         self._health: Message | None = None
         self._before: dict[str, FrigateObject] = {}
@@ -78,6 +84,7 @@ class Publisher:
             f"edge-watch-{homeassistant.ascii_id(topics.deployment)}",
             will=status_message(topics, "offline"),
             keepalive_s=keepalive_s,
+            largest=_LARGEST,
         )
         self._delays_s = delays_s
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
@@ -133,6 +140,8 @@ class Publisher:
         if self._health is not None:
             self._link.publish(self._health)
         self._link.subscribe([homeassistant.STATUS_TOPIC], qos=0)
+        if self._looks is not None:
+            self._link.subscribe([self._topics.look], qos=1)
         self.connected = True
         try:
             self._send_more()
@@ -201,6 +210,12 @@ class Publisher:
             self._link.ack(received)
             if received.topic == homeassistant.STATUS_TOPIC and received.payload == b"online":
                 self._introduce()
+            elif received.topic == self._topics.look and self._looks is not None:
+                self._looks.hear(received.payload, received.retained)
+        while self._link.denied:
+            reason = self._link.denied.popleft()
+            if self._looks is not None:
+                self._say(f"the MQTT broker refuses a subscription: {reason}; may this user read {self._topics.look}?")
         if any(sent.deadline < time.monotonic() for sent in self._sent.values()):
             raise BrokerError(f"the MQTT broker at {self._link.broker} has confirmed nothing for too long")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edge.cameras import Camera
-from edge.gpio import open_trigger
+from edge.outside import Looks, by_command, open_trigger
 from edge.settings import Settings
 from edge.spots import FILE_NAME, Spots
 from edge.tampering import Guard
@@ -20,13 +20,14 @@ class Senses:
 
     `guard`: whether the camera sees what it should. `bucket`: how often the model is asked. `spots`: where things move
     without an animal; it hears of the predictions, and the crops of later frames ask it. `sensor`: whether something
-    outside the pictures tells of motion.
+    outside the pictures asks for a look; `looks`: commands that do, None where nobody listens for them.
     """
 
     guard: Guard = field(default_factory=Guard)
     bucket: Bucket = field(default_factory=Bucket)
     spots: Spots = field(default_factory=Spots)
     sensor: Callable[[], bool] = lambda: False
+    looks: Looks | None = None
 
 
 def open_senses(settings: Settings, camera: Camera) -> Senses:
@@ -42,5 +43,8 @@ def open_senses(settings: Settings, camera: Camera) -> Senses:
     if settings.trigger is not None:
         if not camera.live:
             raise UsageError(f"--trigger: expected a live camera, found the recording {camera.name}; leave it out")
-        senses.sensor = open_trigger(settings.trigger)
+        looks = Looks()
+        senses.sensor = open_trigger(settings.trigger, looks)
+        if by_command(settings.trigger):
+            senses.looks = looks
     return senses

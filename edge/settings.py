@@ -46,7 +46,8 @@ class Settings:
     event_gap: a visit is over when the species was not seen for this long; in seconds.
     alert_interval: at most one alert per species in this time; in seconds.
     camera_delay: after motion, further motion is ignored for this long; in seconds.
-    trigger: a motion sensor, gpio:N; None: motion in the picture alone.
+    trigger: what asks for a look besides motion in the picture: gpio:N (a sensor), mqtt (a command), or both with a
+        comma; None for nothing.
     masks: boxes (left, top, width, height as shares 0-1 of the frame) in which no motion is looked for.
     least_size: what is smaller than this share of the frame's height is no motion.
     looks_per_second: how often the model is asked in the long run; short visits are looked at more often.
@@ -233,8 +234,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--trigger",
-        metavar="gpio:N",
-        help="a motion sensor on a GPIO pin: the whole frame is looked at when it tells of motion (default: none)",
+        metavar="gpio:N[,mqtt]",
+        help="look at the whole frame when a motion sensor on a GPIO pin tells of motion, or a command comes by MQTT "
+        "(mqtt) (default: none)",
     )
     add(
         "--masks",

@@ -44,6 +44,10 @@ class Topics:
     def health(self) -> str:
         return f"{self.base}/health"
 
+    @property
+    def look(self) -> str:
+        return f"{self.base}/command/look"
+
     def alert(self, species: str) -> str:
         return f"{self.base}/alert/{species_level(species)}"
 

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from edge.alerts import alerts
 from edge.crops import crops
-from edge.gpio import prompted
 from edge.motion import MotionSettings, triggers
+from edge.outside import prompted
 from edge.predictions import Classify, predictions
 from edge.senses import Senses
 from edge.settings import Settings

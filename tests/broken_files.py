@@ -82,6 +82,19 @@ def spoiled(data: bytes) -> bytes:
     return data[:third] + b"\x55" * third + data[2 * third :]
 
 
+def spoiled_within(mp4: bytes) -> bytes:
+    """An MP4 whose index is whole; the middle third of its pictures is zeros, as where a card has lost a block."""
+    start, end = mp4.index(b"mdat") + 4, mp4.index(b"moov") - 4
+    third = (end - start) // 3
+    return mp4[: start + third] + bytes(third) + mp4[start + 2 * third :]
+
+
+def unknown_codec(mp4: bytes) -> bytes:
+    """An MP4 of a codec that nobody knows, by both of the names that it has."""
+    at = mp4.index(b"\x04\x80\x80\x80", mp4.index(b"esds")) + 5
+    return (mp4[:at] + b"\xfe" + mp4[at + 1 :]).replace(b"mp4v", b"zzzz")
+
+
 def all_kinds(folder: Path) -> dict[str, bytes]:
     """Name and content of each."""
     mp4, avi = clip(folder / "a.mp4"), clip(folder / "a.avi", codec="MJPG")
@@ -108,7 +121,8 @@ def all_kinds(folder: Path) -> dict[str, bytes]:
         "cut.avi": avi[: len(avi) // 2],
         "cut.mkv": mkv[: len(mkv) * 2 // 3],
         "spoiled.mp4": spoiled(mp4),
-        "codec.mp4": mp4.replace(b"mp4v", b"zzzz"),
+        "spoiled-within.mp4": spoiled_within(mp4),
+        "codec.mp4": unknown_codec(mp4),
         "no-frames.mp4": clip(folder / "a.mp4", frames=0),
         "one-frame.mp4": clip(folder / "a.mp4", frames=1),
         "times-vary.mp4": with_times(slow, [round(second * gap) for gap in VARYING_GAPS]),

@@ -1,7 +1,8 @@
-"""A card full of broken and odd files: each that cannot be read has one clear line, and all others are looked at."""
+"""A card full of broken and odd files: each has one clear line, and what can be read is looked at."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ import pytest
 from edge.cameras import open_camera
 from edge.types import Frame
 from models.errors import CameraError
-from tests.broken_files import FRAMES, HEIGHT, VARYING_GAPS, WIDTH, all_kinds, photo
+from tests.broken_files import FRAMES, HEIGHT, VARYING_GAPS, WIDTH, all_kinds, clip, photo
 from tests.broker import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,23 +35,36 @@ LEFT_OUT = {
     "cut.mp4": NO_VIDEO,
     "cut.avi": NO_VIDEO,
     "spoiled.mp4": NO_VIDEO,
+    "codec.mp4": NO_VIDEO,
     "no-frames.mp4": NO_VIDEO,
     "huge.mjpeg": "expected a video, found one without a frame that can be decoded; copy it again",
 }
+# How many frames of each are looked at, and what is said of it.
 READ = {
-    "png.jpg": 1,
-    "deep.png": 1,
-    "spoiled.jpg": 1,
-    "photo.mp4": 1,
-    "codec.mp4": FRAMES,
-    "cut.mkv": 5,
-    "one-frame.mp4": 1,
-    "times-vary.mp4": FRAMES,
-    "no-times.mp4": FRAMES,
-    "deep.mkv": FRAMES,
-    "turned.mp4": FRAMES,
-    "no-times.mjpeg": 2,  # 6 frames at the 25 a second that such a stream is taken to have.
-}
+    "png.jpg": (1, "expected what .jpg says, found PNG: it was read as that"),
+    "deep.png": (1, "found 16 bits a color: the upper 8 were looked at"),
+    "spoiled.jpg": (
+        1, "expected a whole picture, found damage within: what can be read was looked at; copy it again"
+    ),
+    "photo.mp4": (1, "expected what .mp4 says, found JPEG: it was read as that"),
+    "cut.mkv": (
+        5, f"expected {FRAMES} frames, found 5: it is cut off, and what there is was looked at; copy it again"
+    ),
+    "spoiled-within.mp4": (
+        7, f"expected {FRAMES} frames, found 7: it is damaged within, and what can be read was looked at; copy it again"
+    ),
+    "one-frame.mp4": (1, "found a clip of one frame: it was looked at"),
+    "times-vary.mp4": (
+        FRAMES, "found a frame rate that varies, 0.25 to 3 s a frame: the times in the file were kept"
+    ),
+    "no-times.mp4": (FRAMES, "found no times of its frames: 0.5 a second were assumed"),
+    "deep.mkv": (FRAMES, "found 16 bits a color: the upper 8 were looked at"),
+    "turned.mp4": (
+        FRAMES, "found a picture that lies on its side or head: it was turned upright, by 90 degrees"
+    ),
+    # 6 frames at the 25 a second that such a stream is taken to have.
+    "no-times.mjpeg": (2, "found no times of its frames: 25 a second were assumed"),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +92,8 @@ def test_there_are_more_than_twenty_kinds(card: Path) -> None:
 
 
 def test_what_can_be_read_is_looked_at(frames: dict[str, list[Frame]]) -> None:
-    assert {name: len(found) for name, found in frames.items()} == {**READ, "good.jpg": 1}
+    expected = {name: many for name, (many, _) in READ.items()}
+    assert {name: len(found) for name, found in frames.items()} == {**expected, "good.jpg": 1}
 
 
 def test_frames_of_a_variable_rate_have_their_own_times(frames: dict[str, list[Frame]]) -> None:
@@ -90,6 +105,35 @@ def test_frames_of_a_variable_rate_have_their_own_times(frames: dict[str, list[F
 def test_upright_clip_is_turned_and_a_deep_one_made_8_bits(frames: dict[str, list[Frame]]) -> None:
     assert {frame.image.shape for frame in frames["turned.mp4"]} == {(WIDTH, HEIGHT, 3)}
     assert [round(float(frame.image.mean())) for frame in frames["deep.mkv"]] == list(range(25, 125, 10))
+
+
+def test_what_comes_after_a_damaged_part_of_a_clip_is_looked_at_too(frames: dict[str, list[Frame]]) -> None:
+    clip = frames["spoiled-within.mp4"]
+    found = [(frame.timestamp - clip[0].timestamp).total_seconds() for frame in clip]
+    assert found == pytest.approx([0, 0.2, 0.4, 0.6, 1.4, 1.6, 1.8])
+
+
+def test_of_usual_files_nothing_is_said(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    # Some cameras leave a few bytes behind each picture.
+    (tmp_path / "padded.jpg").write_bytes(photo()[:-2] + bytes(4) + photo()[-2:])
+    (tmp_path / "whole.JPEG").write_bytes(photo())
+    (tmp_path / "whole.png").write_bytes(photo(suffix=".png"))
+    (tmp_path / "whole.avi").write_bytes(clip(tmp_path / "a.avi", codec="MJPG"))
+    (tmp_path / "whole.mov").write_bytes(clip(tmp_path / "a.mp4"))
+    assert len(list(open_camera(str(tmp_path)).frames(threading.Event()))) == 3 + 2 * FRAMES
+    assert caplog.messages == []
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("folder", ["cameratrap", "videos"])
+def test_of_photos_and_clips_of_real_traps_nothing_is_said(
+    shared: Path, folder: str, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert len(list(open_camera(str(shared / "data" / folder)).frames(threading.Event()))) > 400
+    assert caplog.messages == []
+    assert capfd.readouterr().err == ""
 
 
 def test_clip_of_huge_frames_is_refused_before_one_is_decoded(card: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,8 +148,10 @@ def test_command_says_one_line_of_each_and_ends_well(card: Path, tmp_path: Path)
         [*run, f"mqtt://127.0.0.1:{free_port()}"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
     )
     assert found.returncode == 0, found.stderr
-    said = [line.partition("left out: ")[2] for line in found.stderr.splitlines() if "left out: " in line]
-    assert sorted(said) == sorted(f"{card / name}: {text}" for name, text in LEFT_OUT.items())
-    assert f"cut.mkv: expected {FRAMES} frames, found 5: it is cut off" in found.stderr
-    assert f"ended after {sum(READ.values()) + 1} frames ({len(LEFT_OUT)} skipped)" in found.stderr
+    said = [line.partition(" ")[2] for line in found.stderr.splitlines() if str(card) in line]
+    left_out = [f"left out: {card / name}: {text}" for name, text in LEFT_OUT.items()]
+    assert sorted(said) == sorted([*left_out, *(f"{card / name}: {text}" for name, (_, text) in READ.items())])
+    # Nor does a library say anything of its own.
+    assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in found.stderr.splitlines()), found.stderr
+    assert f"ended after {sum(many for many, _ in READ.values()) + 1} frames ({len(LEFT_OUT)} skipped)" in found.stderr
     assert "Traceback" not in found.stderr

@@ -6,6 +6,8 @@ import contextlib
 import itertools
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +17,9 @@ from pathlib import Path
 import pytest
 
 from edge.cameras import open_camera
+from edge.cameras.capture import Capture
+from edge.cameras.clock import Clock
+from edge.cameras.keeper import Keeper
 from edge.types import Frame
 from models.errors import CameraError, UsageError
 from tests.webcam import RTSP_CAMERA, Server, require_rtsp, running
@@ -118,3 +123,84 @@ def test_password_is_not_on_the_command_line_of_the_child() -> None:
     looking.join()
     assert b"edge.cameras.reader" in lines[0]
     assert b"s3cret" not in lines[0]
+
+
+DRIVER = """
+import itertools, sys
+from tests.webcam import picture
+pictures = [picture(number) for number in range(8)]
+while True:
+    # Whoever read from it was killed: the next one opens it.
+    try:
+        with open(sys.argv[1], "wb", buffering=0) as pipe:
+            for each in itertools.cycle(pictures):
+                pipe.write(each)
+    except BrokenPipeError:
+        pass
+"""
+
+
+class Driver:
+    """Stands in for a camera's driver: a pipe of pictures, in which reading hangs without end after `hang`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "video0.mjpeg"
+        os.mkfifo(self.path)
+        self._process = subprocess.Popen([sys.executable, "-c", DRIVER, str(self.path)])
+
+    def hang(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Iterator[Driver]:
+    with contextlib.closing(Driver(tmp_path)) as made:
+        yield made
+
+
+def test_child_that_hangs_in_its_driver_is_killed_and_the_camera_opened_again(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.cameras.capture.STALL", timedelta(seconds=5))
+    monkeypatch.setattr("edge.cameras.keeper.DELAYS_S", (0.1, 0.1))
+    usb = Keeper(lambda: Capture("usb:0", "a camera", str(driver.path), "plug it in"), Clock())
+    # While the camera is being opened again it works again.
+    usb.waiting = driver.go_on
+    stop = threading.Event()
+    frames = usb.frames(stop)
+    assert [next(frames).image.shape for _ in range(3)] == [(48, 64, 3)] * 3
+    [first] = children()
+    driver.hang()
+    while not usb.reopened:
+        next(frames)
+    [second] = children()
+    assert second != first
+    assert (usb.stalls, usb.reopened) == (1, 1)
+    stop.set()
+    assert list(frames) == []
+    assert children() == []
+
+
+def test_child_that_cannot_even_be_killed_is_left_behind(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    left: list[subprocess.Popen[bytes]] = []
+    monkeypatch.setattr("subprocess.Popen.kill", lambda child: left.append(child))  # noqa: PLW0108
+    monkeypatch.setattr("edge.cameras.capture.CLOSING_S", 0.1)
+    stop = threading.Event()
+    frames = Capture("usb:0", "a camera", str(driver.path), "plug it in").frames(stop)
+    next(frames)
+    os.kill(children()[0], signal.SIGSTOP)
+    stop.set()
+    assert list(frames) == []
+    assert f"usb:0: process {left[0].pid} hangs in the camera's driver and was left behind" in caplog.messages
+    monkeypatch.undo()
+    left[0].kill()
+    left[0].wait()

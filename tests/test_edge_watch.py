@@ -230,7 +230,7 @@ def test_edge_doctor_names_what_is_wrong_and_what_is_right(tmp_path: Path, share
         good = subprocess.run([*run, broker.url], cwd=ROOT, capture_output=True, text=True, check=False)
     assert good.returncode == 0, good.stdout
     assert [line.split()[:2] for line in good.stdout.splitlines()[:-1]] == [
-        ["ok", f"{name}:"] for name in ("runtime", "model", "camera", "storage", "broker")
+        ["ok", f"{name}:"] for name in ("runtime", "model", "camera", "trigger", "storage", "broker")
     ]
     assert good.stdout.splitlines()[-1] == "ready"
     bad = subprocess.run(
@@ -238,7 +238,7 @@ def test_edge_doctor_names_what_is_wrong_and_what_is_right(tmp_path: Path, share
     )
     assert bad.returncode == 1
     assert "FAIL  broker: no MQTT broker answers" in bad.stdout
-    assert bad.stdout.splitlines()[-1] == "not ready: 1 of 5 checks failed"
+    assert bad.stdout.splitlines()[-1] == "not ready: 1 of 6 checks failed"
 
 
 def test_edge_classify_writes_a_row_per_photo(tmp_path: Path, shared: Path) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from edge.__main__ import main
-from edge.gpio import open_trigger, prompted
-from edge.types import WHOLE, BBox, Frame, Trigger
-from models.errors import CameraError, UsageError
-
-MakeFrame = Callable[..., Frame]
+from edge.doctor import check_trigger
+from edge.outside import Looks, open_trigger
+from edge.settings import Settings
+from models.errors import CameraError
 
 
 @pytest.fixture
@@ -28,7 +27,7 @@ def pins() -> Iterator[object]:
 
 
 def test_sensor_is_heard_while_it_is_high_and_once_after_a_pulse(pins: object) -> None:
-    told, pin = open_trigger("gpio:17"), pins.pin(17)  # type: ignore[attr-defined]
+    told, pin = open_trigger("gpio:17", Looks()), pins.pin(17)  # type: ignore[attr-defined]
     assert not told()
     pin.drive_high()
     assert told()
@@ -42,23 +41,30 @@ def test_sensor_is_heard_while_it_is_high_and_once_after_a_pulse(pins: object) -
 
 
 def test_pin_that_is_in_use(pins: object) -> None:
-    told = open_trigger("gpio:17")
+    told = open_trigger("gpio:17", Looks())
     with pytest.raises(CameraError, match=r"gpio:17: expected a pin that can be read, found .*in use"):
-        open_trigger("gpio:17")
+        open_trigger("gpio:17", Looks())
     assert not told()
 
 
-@pytest.mark.parametrize("trigger", ["pir", "gpio:", "gpio:x", "mqtt"])
-def test_unknown_trigger_says_what_it_can_be(trigger: str) -> None:
-    with pytest.raises(UsageError, match="expected gpio:N"):
-        open_trigger(trigger)
+def test_doctor_says_whether_the_pin_can_be_read(pins: object) -> None:
+    settings = Settings(trigger="gpio:17")
+    assert check_trigger(settings) == "gpio:17 can be read and does not tell of motion"
+    told = open_trigger("gpio:17", Looks())
+    with pytest.raises(CameraError, match="gpio:17: expected a pin that can be read"):
+        check_trigger(settings)
+    assert not told()
 
 
-def test_whole_frame_is_looked_at_where_only_the_sensor_tells(make_frame: MakeFrame) -> None:
-    moved = BBox(0.1, 0.1, 0.2, 0.2)
-    told = iter([False, True, True, False])
-    given = [Trigger(make_frame(step / 5), regions, "day") for step, regions in enumerate([(), (), (moved,), ()])]
-    assert [trigger.regions for trigger in prompted(given, lambda: next(told))] == [(), (WHOLE,), (moved,), ()]
+def test_sensor_and_commands_are_both_asked_each_time(pins: object) -> None:
+    looks = Looks()
+    told, pin = open_trigger("gpio:17, mqtt", looks), pins.pin(17)  # type: ignore[attr-defined]
+    pin.drive_high()
+    pin.drive_low()
+    looks.hear(b'{"id": "a", "issued": "2026-05-01T06:15:30Z"}')
+    assert [told(), told()] == [True, False]
+    looks.hear(b'{"id": "b", "issued": "2026-05-01T06:15:30Z"}')
+    assert [told(), told()] == [True, False]
 
 
 def test_sensor_with_a_recording_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

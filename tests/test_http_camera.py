@@ -46,6 +46,17 @@ def test_damaged_picture_is_counted_and_left_out(webcam: Server) -> None:
     stop.set()
 
 
+def test_of_pictures_with_bytes_too_many_no_library_says_a_line_each(
+    webcam: Server, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stop = threading.Event()
+    frames = open_camera(webcam.url("padded")).frames(stop)
+    assert [frame.index for frame in itertools.islice(frames, 3)] == [0, 1, 2]
+    stop.set()
+    assert list(frames) == []
+    assert capfd.readouterr().err == ""
+
+
 def test_stream_that_is_cut_within_a_picture_gives_none_of_it(webcam: Server) -> None:
     frames = open_camera(webcam.url("cut")).frames(threading.Event())
     found = []

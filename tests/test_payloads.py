@@ -247,6 +247,6 @@ def test_documented_examples_have_the_fields_of_the_messages() -> None:
 def test_documented_topics_are_those_of_the_code() -> None:
     page = (Path(__file__).parents[1] / "docs" / "mqtt.md").read_text(encoding="utf-8")
     topics = Topics("trap-7")
-    for topic in (topics.status, topics.events, topics.health, f"{topics.base}/check"):
+    for topic in (topics.status, topics.events, topics.health, topics.look, f"{topics.base}/check"):
         assert f"| `{topic.removeprefix(topics.base + '/')}` |" in page
     assert documented("alert")["image_topic"] == Topics("trap 7").image("tiger")

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.broker import free_port
+from tests.proxy import RtspProxy
 from tests.webcam import RTSP_CAMERA, Server, require_rtsp, running
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,35 +82,43 @@ def webcam() -> Iterator[Server]:
         yield found
 
 
-@pytest.fixture(params=["video", "shot.jpg", "rtsp"])
-def camera(request: pytest.FixtureRequest) -> Iterator[tuple[Server, str]]:
-    """A camera of each kind, and its address."""
-    if request.param == "rtsp":
+@pytest.fixture
+def camera(kind: str) -> Iterator[tuple[Server | RtspProxy, str]]:
+    """A camera of one kind, or the network before it, and its address."""
+    if kind in ("rtsp", "rtsp behind a network"):
         require_rtsp()
         with running(RTSP_CAMERA) as found:
-            yield found, found.url("stream", "rtsp")
+            if kind == "rtsp":
+                yield found, found.url("stream", "rtsp")
+                return
+            with contextlib.closing(RtspProxy(found.port)) as network:
+                yield network, f"rtsp://127.0.0.1:{network.port}/stream"
     else:
         with running() as found:
-            yield found, found.url(request.param)
+            yield found, found.url(kind)
 
 
-def test_camera_that_is_stopped_and_started_again(tmp_path: Path, camera: tuple[Server, str]) -> None:
-    webcam, url = camera
+KINDS = ("video", "shot.jpg", "rtsp")
+
+
+@pytest.mark.parametrize(
+    ("kind", "fail", "mend"),
+    [
+        *((kind, "stop", "start") for kind in KINDS),
+        *((kind, "freeze", "thaw") for kind in KINDS),
+        ("rtsp behind a network", "cut", "go_on"),
+        ("rtsp behind a network", "stall", "go_on"),
+    ],
+)
+def test_camera_that_fails_and_comes_back(
+    tmp_path: Path, camera: tuple[Server | RtspProxy, str], fail: str, mend: str
+) -> None:
+    failing, url = camera
     with watching(tmp_path, url) as daemon:
         daemon.until(SEES)
-        webcam.stop()
+        getattr(failing, fail)()
         daemon.until(LOST)
-        webcam.start()
-        daemon.until(AGAIN)
-
-
-def test_camera_that_freezes_and_goes_on(tmp_path: Path, camera: tuple[Server, str]) -> None:
-    webcam, url = camera
-    with watching(tmp_path, url) as daemon:
-        daemon.until(SEES)
-        webcam.freeze()
-        daemon.until(LOST)
-        webcam.thaw()
+        getattr(failing, mend)()
         daemon.until(AGAIN)
 
 

@@ -39,8 +39,8 @@ def picture(number: int) -> bytes:
 
 class Handler(BaseHTTPRequestHandler):
     """/video: a stream. /bare: without lengths. /same: one picture for ever. /cut: ends within its fifth picture.
-    /spoiled: every second picture is damaged. /shot.jpg: one picture. /locked: asks for ranger and s3cret.
-    /page: text.
+    /spoiled: every second picture is damaged. /padded: each has bytes too many. /shot.jpg: one picture. /locked: asks
+    for ranger and s3cret. /page: text.
     """
 
     def do_GET(self) -> None:
@@ -68,6 +68,8 @@ class Handler(BaseHTTPRequestHandler):
             data = picture(0 if kind == "same" else number)
             if kind == "spoiled" and number % 2:
                 data = b"\xff\xd8\xff" + bytes(200)
+            if kind == "padded":
+                data = data[:-2] + b"\x11" * 8 + data[-2:]
             length = "" if kind == "bare" else f"Content-Length: {len(data)}\r\n"
             self.wfile.write(f"--frame\r\nContent-Type: image/jpeg\r\n{length}\r\n".encode())
             if kind == "cut" and number == 4:

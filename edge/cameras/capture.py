@@ -6,6 +6,7 @@ The child reads without pause, so that nothing piles up, and hands its newest pi
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import select
 import struct
@@ -25,6 +26,10 @@ from edge.cameras.http import shown
 from edge.types import Frame
 from models.errors import CameraError, UsageError
 
+log = logging.getLogger("edge-watch")
+
+CLOSING_S = 3.0
+"""How long the end waits for a child that was killed."""
 HEADER = struct.Struct("<III")
 """Height and width of the picture that follows (BGR), and how many were read since the one before."""
 
@@ -85,7 +90,11 @@ class Capture:
                 index += 1
         finally:
             child.kill()
-            child.wait()
+            try:
+                child.wait(CLOSING_S)
+            except subprocess.TimeoutExpired:
+                # A driver can hold a process where no signal reaches it. Whoever waits for that end hangs too.
+                log.warning("%s: process %d hangs in the camera's driver and was left behind", self.name, child.pid)
             for pipe in (child.stdin, child.stdout):
                 if pipe is not None:
                     pipe.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -12,12 +11,13 @@ from pathlib import Path
 import cv2
 
 from edge.cameras import FRAME_RATE, Pace
+from edge.cameras.oddities import Times, clip_oddities, tell
 from edge.types import Frame
 from models.errors import CameraError
 
-log = logging.getLogger("edge-watch")
-
 MOST_PIXELS = 100_000_000
+MOST_DAMAGED = 10_000
+"""A damaged header may promise any number of frames; after so many damaged ones no other is looked for."""
 LEAST_GAP = timedelta(seconds=0.95 / FRAME_RATE)
 """A little less than a frame's time: clips of just this rate round it now up, now down."""
 
@@ -55,32 +55,35 @@ class Clip:
 
     def _read(self, capture: cv2.VideoCapture, stop: threading.Event) -> Iterator[Frame]:
         start = datetime.fromtimestamp(self._path.stat().st_mtime).astimezone()
-        rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
-        source, last, given, index = fingerprint(self._path), timedelta(-1), timedelta(-1), -1
-        while not stop.is_set() and capture.grab():
-            at = timedelta(milliseconds=capture.get(cv2.CAP_PROP_POS_MSEC))
-            # Some containers carry no times, or stand still: then the frame rate tells.
-            last, index = at if at > last else max(last, timedelta(0)) + timedelta(seconds=1 / rate), index + 1
-            if last - given < LEAST_GAP:
+        times = Times(capture.get(cv2.CAP_PROP_FPS) or 25.0)
+        source, given = fingerprint(self._path), timedelta(-1)
+        while _grab(capture, times.frames, stop):
+            at = times.add(timedelta(milliseconds=capture.get(cv2.CAP_PROP_POS_MSEC)))
+            if at - given < LEAST_GAP:
                 continue
             read, image = capture.retrieve()
             if not read:
-                break
-            if self._pace == "real" and given >= timedelta(0) and stop.wait((last - given).total_seconds()):
-                break
-            given = last
-            yield Frame(image, start + last, index, source, replay=True)  # type: ignore[arg-type]
+                continue
+            if self._pace == "real" and given >= timedelta(0) and stop.wait((at - given).total_seconds()):
+                return
+            given = at
+            yield Frame(image, start + at, times.frames - 1, source, replay=True)  # type: ignore[arg-type]
         if stop.is_set():
             return
         if given < timedelta(0):
             raise CameraError(
                 f"{self._path}: expected a video, found one without a frame that can be decoded; copy it again"
             )
-        if index + 1 < 0.9 * capture.get(cv2.CAP_PROP_FRAME_COUNT):
-            log.warning(
-                "%s: expected %d frames, found %d: it is cut off, and what there is was looked at; copy it again",
-                self._path, capture.get(cv2.CAP_PROP_FRAME_COUNT), index + 1,
-            )  # fmt: skip
+        tell(self._path, clip_oddities(self._path, capture, times))
+
+
+def _grab(capture: cv2.VideoCapture, before: int, stop: threading.Event) -> bool:
+    """Go to the next frame that is whole; False at the end.
+
+    OpenCV says of a damaged one the same as at the end, and goes on when it is asked again.
+    """
+    left = min(max(1, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) - before), MOST_DAMAGED)
+    return any(capture.grab() for _ in range(left) if not stop.is_set())
 
 
 def fingerprint(path: Path) -> str:

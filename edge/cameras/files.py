@@ -10,9 +10,10 @@ from pathlib import Path
 from edge import exif
 from edge.cameras import Pace
 from edge.cameras.clip import Clip, fingerprint
+from edge.cameras.oddities import read_photo
 from edge.types import Frame
 from models.errors import ImageError
-from models.images import SUFFIXES, read_image
+from models.images import SUFFIXES
 
 CLIP_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".3gp", ".mjpeg"})
 _TAIL = 1 << 16
@@ -57,7 +58,7 @@ def frames_of(path: Path, taken: datetime, pace: Pace, stop: threading.Event) ->
         CameraError: a clip without a frame that can be read.
     """
     if path.suffix.lower() in SUFFIXES:
-        yield Frame(read_image(path), taken, 0, fingerprint(path), replay=True, still=True)
+        yield Frame(read_photo(path), taken, 0, fingerprint(path), replay=True, still=True)
     else:
         yield from Clip(path, pace).frames(stop)
 

@@ -11,8 +11,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge.cameras import FRAME_RATE, STALL
 from edge.cameras.newest import Newest
+from edge.cameras.oddities import heard
 from edge.types import Frame
 from models.errors import CameraError, UsageError
 from models.images import MAX_BYTES, decode_image
@@ -53,8 +57,13 @@ class HttpCamera:
                 f"{self.name}: expected a stream or a picture (multipart/x-mixed-replace or image/jpeg), found {kind}; "
                 "name the camera's video address, often .../video or .../shot.jpg"
             )
-        self._newest = Newest(read, first.close, lambda data: decode_image(data, self.name))
+        self._newest = Newest(read, first.close, self._decode)
         yield from self._newest.frames(self.name, stop, FRAME_RATE)
+
+    def _decode(self, data: bytes) -> NDArray[np.uint8]:
+        # Some apps' pictures end in a way that libjpeg has a line to say of, for each of them.
+        with heard():
+            return decode_image(data, self.name)
 
     def _get(self) -> Any:
         return self._told(lambda: self._opener.open(self._url, timeout=STALL.total_seconds()))()

@@ -27,6 +27,10 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # The parent ends this process when it is done.
     ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    # What libraries say of each damaged picture would fill the journal; Python's own errors still show.
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
     source = b""
     while not source.endswith(b"\n"):
         byte = os.read(0, 1)
