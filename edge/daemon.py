@@ -56,7 +56,8 @@ def run_daemon(settings: Settings, debug: bool = False) -> int:
     topics = Topics(settings.deployment, settings.prefix)
     classifier = Classifier(ModelBundle.open(settings.model), settings.threads)
     settings = known_species(settings, classifier)
-    camera = kept(functools.partial(open_camera, settings.source or default_source(), settings.pace, settings.data))
+    source, pace, data = settings.source or default_source(), settings.pace, settings.data
+    camera = kept(functools.partial(open_camera, source, pace, data, settings.rotate, settings.noir))
     stop, stuck = threading.Event(), False
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -309,6 +310,7 @@ class Daemon:
                 withheld=self._senses.bucket.withheld,
                 spots=len(self._senses.spots.list(self._now)),
                 tampering=self._senses.guard.harm,
+                lux=self._senses.guard.lux,
                 next_contact_by=time.time() + 3 * HEALTH_EVERY_S,
                 stalls=self._keeper.stalls if self._keeper else 0,
                 reopened=self._keeper.reopened if self._keeper else 0,
