@@ -1,12 +1,17 @@
 """The real picamera2, fitted to libcamera 0.4's virtual camera, which is no Raspberry Pi's.
 
-That camera has no raw pictures, wants a buffer with two planes for NV12, and leaves it open whether a frame is whole.
+That camera has no raw pictures, wants a buffer with two planes for NV12, leaves it open whether a frame is whole, and
+gives the next one as soon as it gets a buffer for it. Nor is it locked to a process, as a real one is.
 """
 
+import contextlib
+import fcntl
 import mmap
 import os
 import pathlib
 import sysconfig
+import threading
+import time
 
 _REAL = pathlib.Path(sysconfig.get_path("purelib")) / "picamera2"
 __path__ = [str(_REAL)]
@@ -45,6 +50,31 @@ def _close_buffers(self):
 
 
 DmaAllocator.close_buffers = _close_buffers
+def _queue_request(self, request, queue=libcamera.Camera.queue_request):
+    def later():
+        # A test makes the camera stop with that file. RuntimeError: it was closed in the meantime.
+        with contextlib.suppress(RuntimeError):
+            if not pathlib.Path("/work/stopped").exists():
+                queue(self, request)
+
+    _due[0] = max(_due[0] + 1 / 5, time.monotonic())
+    timer = threading.Timer(_due[0] - time.monotonic(), later)
+    timer.daemon = True
+    timer.start()
+
+
+def _acquire(self, acquire=libcamera.Camera.acquire):
+    acquire(self)
+    try:
+        fcntl.flock(_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        acquire(self)  # A second time: libcamera then says what it says of a camera that another process has.
+
+
+_due = [0.0]
+_lock = os.open("/work/lock", os.O_CREAT | os.O_RDWR)
+libcamera.Camera.queue_request = _queue_request
+libcamera.Camera.acquire = _acquire
 Picamera2._get_raw_modes = lambda self: [{"format": "SRGGB8", "size": (1280, 720)}]
 DmaAllocator.allocate = _allocate
 libcamera.FrameMetadata.status = property(lambda self: libcamera.FrameMetadata.Status.Success)
