@@ -149,7 +149,7 @@ def _harm(view: _View, usual: _View | None) -> Harm | None:
         return "dark"
     known = usual is not None and usual.looks >= FIRST
     if view.contrast < FLAT and (not known or (usual and view.contrast < FLATTER * usual.contrast)):
-        return "covered"
+        return "covered" if view.brightness >= BRIGHT else "dark"
     if usual is None or not known:
         return None
     if correlation(view.places.ravel(), usual.places.ravel()) < ELSEWHERE:

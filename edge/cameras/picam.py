@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.cameras import FRAME_RATE, STALL, child
+from edge.cameras import FRAME_RATE, STALL
 from edge.cameras.capture import Capture
+from edge.cameras.child import Child
 from models.errors import CameraError, MissingRuntimeError
 
 WIDTH, HEIGHT = 1280, 720
@@ -200,7 +201,8 @@ def _bgr(array: NDArray[np.uint8], stream: dict[str, Any]) -> NDArray[np.uint8]:
 
 def main() -> int:
     """Serve the camera until the questions end."""
-    options = json.loads(child.begin())
+    child = Child()
+    options = json.loads(child.source)
     debug = options.pop("debug")
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
     # The first line that goes wrong is told by us.

@@ -13,14 +13,16 @@ import models  # noqa: F401  (how loud OpenCV is, before it is loaded)
 
 import cv2  # isort: skip
 
-from edge.cameras import FRAME_RATE, STALL, child
+from edge.cameras import FRAME_RATE, STALL
+from edge.cameras.child import Child
 
 WIDTH, HEIGHT = 1280, 720
 
 
 def main() -> int:
     """Serve the camera named in the first line of standard input until the input ends or the camera does."""
-    capture = _open(child.begin())
+    child = Child()
+    capture = _open(child.source)
     if not capture.isOpened():
         return 1
     read, asked = 0, False
