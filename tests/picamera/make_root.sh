@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # make_root.sh DIR: DIR/root, a Debian 13 with its libcamera (which has a virtual camera), picamera2 from PyPI, and what
-# the edge needs. About 900 MB and two minutes; kept until this script, the shim or what the edge needs changes.
+# the edge needs. About 900 MB and a minute or two; kept until this script, the shim or what the edge needs changes.
 set -euo pipefail
 dir=${1:?usage: make_root.sh DIR} here=$(cd "$(dirname "$0")" && pwd)
 missing=
@@ -24,6 +24,7 @@ cp "$here/udmabuf_shim.c" "$dir/requirements.txt" "$root/opt/"
 for file in /etc/pip.conf /etc/ssl/certs/ca-certificates.crt; do [ ! -e "$file" ] || cp "$file" "$root$file"; done
 chroot "$root" gcc -shared -fPIC -O2 -o /opt/udmabuf_shim.so /opt/udmabuf_shim.c -ldl
 chroot "$root" python3 -m venv --system-site-packages /opt/edge
+unset PIP_FIND_LINKS  # a folder of this machine's
 chroot "$root" /opt/edge/bin/pip install --quiet --disable-pip-version-check --no-cache-dir -r /opt/requirements.txt
 INSIDE
 mmdebstrap --quiet --mode=root --variant=minbase --aptopt='Acquire::Languages "none"' \
