@@ -21,7 +21,7 @@ import pytest
 from edge.cameras import open_camera
 from edge.outbox import FILE_NAME
 from tests.broker import require
-from tests.test_recovery import AGAIN, LOST, RECOVERS_S, SEES, Watching
+from tests.test_recovery import AGAIN, IMPATIENT, LOST, RECOVERS_S, SEES, Watching
 
 HERE = Path(__file__).resolve().parent
 LAB = HERE.parents[1] / ".picamera"
@@ -72,9 +72,11 @@ def frames(work: Path, *arguments: str) -> tuple[np.ndarray, np.ndarray, str]:
 class Inside(Watching):
     """A daemon in that Debian, and what it says."""
 
-    def __init__(self, work: Path, *options: str, environment: tuple[str, ...] = ()) -> None:
-        daemon = ("python", "-m", "edge", "--source", "picamera", "--data", "/work/data")
-        command = inside(work, "env", *environment, *daemon, "--broker", "mqtt://127.0.0.1:9", *options)
+    def __init__(
+        self, work: Path, *options: str, environment: tuple[str, ...] = (), program: tuple[str, ...] = ("-m", "edge")
+    ) -> None:
+        fixed = ("--source", "picamera", "--data", "/work/data", "--broker", "mqtt://127.0.0.1:9")
+        command = inside(work, "env", *environment, "python", *program, *fixed, *options)
         self.start(command, os.environ)
 
     def child(self) -> int:
@@ -89,8 +91,8 @@ def command_line(process: str | int) -> bytes:
 
 
 @contextlib.contextmanager
-def watching(work: Path, *options: str, environment: tuple[str, ...] = ()) -> Iterator[Inside]:
-    daemon = Inside(work, *options, environment=environment)
+def watching(work: Path, *options: str, **more: tuple[str, ...]) -> Iterator[Inside]:
+    daemon = Inside(work, *options, **more)
     try:
         yield daemon
     finally:
@@ -193,6 +195,16 @@ def test_camera_that_stops_is_told_and_watched_again(work: Path) -> None:
         daemon.until("picamera: expected a frame within 9 s, found none")
         (work / "stopped").unlink()
         daemon.until(AGAIN)
+
+
+def test_program_that_begins_anew_finds_the_camera_free(work: Path) -> None:
+    script = f"import sys; from edge.__main__ import main; {IMPATIENT}\nsys.exit(main(sys.argv[1:]))"
+    with watching(work, program=("-c", script)) as daemon:
+        daemon.until(SEES)
+        (work / "stopped").touch()
+        daemon.until("the program begins anew")
+        (work / "stopped").unlink()
+        daemon.until(SEES)
 
 
 def test_camera_that_stops_for_good_does_not_keep_the_daemon_from_ending(work: Path) -> None:
