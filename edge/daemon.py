@@ -6,11 +6,8 @@ import contextlib
 import dataclasses
 import functools
 import logging
-import os
 import signal
 import threading
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -20,27 +17,25 @@ from edge.cameras import Camera, default_source, open_camera
 from edge.cameras.clock import Clock
 from edge.cameras.folder import WatchedFolder
 from edge.cameras.keeper import Keeper
-from edge.health import TimedClassifier, temperature
+from edge.duties import Duties
+from edge.health import TimedClassifier
 from edge.process import alone_in, notify, restart, restarts
 from edge.senses import open_senses
 from edge.settings import Settings
 from edge.topics import Topics
-from edge.types import Alert, Frame, Sighting
+from edge.types import Deployment, Frame, Sighting
+from edge.video import require_encoder
 from edge.watch import watch
-from models import __version__
 from models.bundle import ModelBundle
 from models.classifier import Classifier
 from models.errors import OutboxError, StuckCameraError, UsageError
 
 if TYPE_CHECKING:
+    from edge.media import Recorder
     from edge.outbox import Outbox
-    from edge.publisher import Publisher
+    from edge.preview import Preview
 
 log = logging.getLogger("edge-watch")
-
-HEALTH_EVERY_S, STORE_AGAIN_S, ALIVE_EVERY_S = 60.0, 10.0, 10.0
-MOST_UNSTORED = 20
-"""Alerts with their pictures that wait in memory while nothing can be stored; beyond that the oldest is lost."""
 
 
 def run_daemon(settings: Settings, debug: bool = False) -> int:
@@ -113,8 +108,36 @@ def _say_what_is_watched(settings: Settings, camera: Camera, classifier: TimedCl
         log.warning("this model cannot recognize people: pictures may show them")
 
 
+def open_recorders(settings: Settings, classifier: Classifier, patient: bool) -> list[Recorder | Preview]:
+    """What `--record` and `--preview` ask for; `patient` in a replay, which can wait for a clip to be encoded.
+
+    Raises:
+        EdgeWatchError: clips cannot be made here.
+    """
+    found: list[Recorder | Preview] = []
+    labels = classifier.labels
+    if settings.record != "nothing":
+        from edge.media import FOLDER, Recorder
+
+        deployment = Deployment(settings.deployment, settings.latitude, settings.longitude)
+        clips, most = settings.record == "clip", settings.media_limit
+        if clips:
+            require_encoder("--record clip")
+        recorder = Recorder(
+            settings.data / FOLDER, deployment, classifier.bundle.title, labels, settings.species,
+            clips=clips, patient=patient, most_bytes=round(1e6 * most),
+        )  # fmt: skip
+        found.append(recorder)
+    if settings.preview is not None:
+        from edge.preview import Preview
+
+        require_encoder("--preview")
+        found.append(Preview(settings.preview, labels, patient))
+    return found
+
+
 class Daemon:
-    """One watch: takes sightings and alerts from the chain, stores them, and hands them to the publisher.
+    """One watch: the chain over a camera, with what it finds stored, recorded and told.
 
     The outbox is opened when it is first needed: for a replay that is after the first look, which so comes sooner.
     """
@@ -128,55 +151,59 @@ class Daemon:
         topics: Topics,
         broker: Broker,
     ) -> None:
-        self._settings, self._camera, self._topics, self._broker = settings, camera, topics, broker
-        self._open_outbox = open_outbox
+        self._settings, self._camera, self._open_outbox = settings, camera, open_outbox
         self._classifier = TimedClassifier(classifier)
-        self._started = self._health_due = self._store_due = self._alive_due = self._spots_due = time.monotonic()
-        self._now = datetime.now(UTC)
-        self.frames = self._alerts = 0
         self._keeper = camera if isinstance(camera, Keeper) else None
-        self._open_visits: set[str] = set()
-        self._publisher: Publisher | None = None
-        self._unstored: deque[Alert] = deque(maxlen=MOST_UNSTORED)
         self._senses = open_senses(settings, camera)
-        self._told_harm: str | None = None
+        self._open_visits: set[str] = set()
+        self._recorders = open_recorders(settings, classifier, patient=self._keeper is None)
+        self._duties = Duties(settings, camera, self._senses, self._classifier, lambda: self._outbox, topics, broker)
 
     @functools.cached_property
     def _outbox(self) -> Outbox:
         return self._open_outbox()
+
+    @property
+    def frames(self) -> int:
+        """How many were looked at."""
+        return self._duties.frames
 
     def run(self, stop: threading.Event) -> None:
         """Run the chain until the camera ends."""
         resumed, last = self._before_restart()
         self._open_visits = {sighting.id for sighting in resumed if sighting.type != "end"}
         if self._keeper is not None:
-            self._keeper.waiting = self._tick
+            self._keeper.waiting = self._duties.tick
             self._keeper.clock.held = bool(self._open_visits)
         elif isinstance(self._camera, WatchedFolder):
-            self._camera.waiting = self._look
-        frames = self._counted(self._camera.frames(stop))
-        watch(frames, self._classifier, self._settings, self._record, self._tell, resumed, last, self._senses)
+            self._camera.waiting = self._duties.look
+        watch(
+            self._counted(self._camera.frames(stop)),
+            self._classifier,
+            self._settings,
+            self._record,
+            self._duties.backlog.put,
+            resumed,
+            last,
+            self._senses,
+            self._recorders,
+        )
 
     def close(self) -> None:
-        """Deliver what can be delivered in a few seconds; the rest stays in the outbox."""
-        self._store()
-        self._keep_spots(ending=True)
-        waiting = self._depth()
-        if self._publisher is None and waiting:
-            # The camera gave no frame, but what was stored before can still be told.
-            self._publisher = self._connect()
-        if self._publisher is not None:
-            if self._publisher.connected:
-                self._tell_health(self._publisher)
-            self._publisher.stop()
-            waiting = self._depth()
+        """Finish what is being recorded, and deliver what can be in a few seconds; the rest stays in the outbox."""
+        for recorder in self._recorders:
+            try:
+                recorder.close()
+            except OutboxError as error:
+                log.error("%s", error)
+        waiting = self._duties.close()
         if self._senses.bucket.withheld:
             log.info("%d looks were left out: too much moves; see --masks", self._senses.bucket.withheld)
         kept = f"; {waiting} messages wait in {self._outbox.path} for the next start" if waiting else ""
         if self.frames or kept:
             log.info(
                 "ended after %d frames (%d skipped), alerts: %d%s",
-                self.frames, self._camera.skipped, self._alerts, kept,
+                self.frames, self._camera.skipped, self._duties.backlog.stored, kept,
             )  # fmt: skip
 
     def _before_restart(self) -> tuple[list[Sighting], dict[str, datetime]]:
@@ -195,49 +222,11 @@ class Daemon:
         for frame in frames:
             if not self.frames:
                 _say_what_is_watched(self._settings, self._camera, self._classifier)
-            self.frames += 1
+            self._duties.frames += 1
             yield frame
-            self._now = frame.timestamp
+            self._duties.now = frame.timestamp
             # After the first frame: whatever connecting costs, the first look did not wait for it.
-            self._look()
-
-    def _look(self) -> None:
-        """After each frame, and each look into a watched folder: never by a timer, for it means that the trap sees."""
-        self._tick()
-        if time.monotonic() >= self._alive_due:
-            self._alive_due = time.monotonic() + ALIVE_EVERY_S
-            notify("WATCHDOG=1")
-
-    def _tick(self) -> None:
-        """What is due from time to time, whether frames come or are waited for."""
-        if self._publisher is None:
-            self._publisher = self._connect()
-        if self._unstored and time.monotonic() >= self._store_due:
-            self._store()
-        if self._senses.guard.harm != self._told_harm:
-            self._told_harm, self._health_due = self._senses.guard.harm, time.monotonic()
-        if time.monotonic() >= self._spots_due:
-            self._spots_due = time.monotonic() + HEALTH_EVERY_S
-            self._keep_spots()
-        if self._publisher.connected and time.monotonic() >= self._health_due:
-            self._health_due = time.monotonic() + HEALTH_EVERY_S
-            self._tell_health(self._publisher)
-
-    def _keep_spots(self, ending: bool = False) -> None:
-        try:
-            self._senses.spots.store() if ending else self._senses.spots.keep(self._now)
-        except OutboxError as error:
-            log.error("%s; watching goes on", error)
-
-    def _connect(self) -> Publisher:
-        from edge.homeassistant import discovery_message
-        from edge.publisher import Publisher
-
-        off_delay = round(self._settings.alert_interval.total_seconds())
-        announce = discovery_message(self._topics, self._settings.species, off_delay_s=off_delay, version=__version__)
-        publisher = Publisher(self._outbox, self._topics, self._broker, announce=announce)
-        publisher.start()
-        return publisher
+            self._duties.look()
 
     def _record(self, sightings: Iterable[Sighting]) -> Iterator[Sighting]:
         """Pass sightings on, then store each change of a visit and tell of it on `events`."""
@@ -252,68 +241,7 @@ class Daemon:
                 self._outbox.save_sighting(sighting)
             except OutboxError as error:
                 log.error("%s; watching goes on", error)
-            if self._publisher is not None:
-                self._publisher.event(sighting)
+            self._duties.event(sighting)
             (self._open_visits.discard if sighting.type == "end" else self._open_visits.add)(sighting.id)
             if self._keeper is not None:
                 self._keeper.clock.held = bool(self._open_visits)
-
-    def _tell(self, alert: Alert) -> None:
-        """Store an alert before anything is sent; the publisher wakes by itself."""
-        self._unstored.append(alert)
-        self._store()
-
-    def _store(self) -> None:
-        """Store what waits to be stored; what cannot be (a full disk) waits in memory and is tried again."""
-        from edge.payloads import alert_messages
-
-        self._store_due = time.monotonic() + STORE_AGAIN_S
-        while self._unstored:
-            alert = self._unstored[0]
-            try:
-                new = self._outbox.put_alert(alert, alert_messages(alert, self._settings.prefix))
-            except OutboxError as error:
-                log.error("%s; %d alerts wait in memory, watching goes on", error, len(self._unstored))
-                return
-            self._unstored.popleft()
-            self._alerts += new
-            said = alert.sighting.id if new else "was told before, not again"
-            log.info("alert: %s %s", alert.sighting.species, said)
-
-    def _depth(self) -> int:
-        try:
-            return self._outbox.depth()
-        except OutboxError as error:
-            log.error("%s", error)
-            return 0
-
-    def _tell_health(self, publisher: Publisher) -> None:
-        try:
-            counts, free = self._outbox.counts(), os.statvfs(self._settings.data)
-        except OSError as error:  # an OutboxError is one
-            log.error("no health can be told: %s; watching goes on", error)
-            return
-        from edge.payloads import Health
-
-        publisher.health(
-            Health(
-                uptime_s=round(time.monotonic() - self._started, 1),
-                frames=self.frames,
-                skipped=self._camera.skipped,
-                inference_ms=self._classifier.mean_ms,
-                temperature_c=temperature(),
-                disk_free_mb=round(free.f_bavail * free.f_frsize / 1e6, 1),
-                outbox_depth=counts.depth + len(self._unstored),
-                dropped=counts.dropped,
-                refused=counts.refused,
-                unheard=publisher.unheard,
-                withheld=self._senses.bucket.withheld,
-                spots=len(self._senses.spots.list(self._now)),
-                tampering=self._senses.guard.harm,
-                lux=self._senses.guard.lux,
-                next_contact_by=time.time() + 3 * HEALTH_EVERY_S,
-                stalls=self._keeper.stalls if self._keeper else 0,
-                reopened=self._keeper.reopened if self._keeper else 0,
-                restarts=restarts(),
-            )
-        )

@@ -1,4 +1,4 @@
-"""The few EXIF fields of an alert's picture (which alert, and when), written and read without an image library."""
+"""The metadata of a picture (EXIF fields and an XMP packet), written and read without an image library."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from datetime import datetime
 from models.errors import ImageError
 
 _EXIF = b"Exif\x00\x00"
+_XMP = b"http://ns.adobe.com/xap/1.0/\x00"
+_APP1 = 0xE1
+_IMAGE_DESCRIPTION = 0x010E
 _EXIF_IFD = 0x8769
 _VERSION = 0x9000
 _DATE_TIME_ORIGINAL = 0x9003
@@ -31,8 +34,8 @@ class Exif:
     taken: datetime | None
 
 
-def write(jpeg: bytes, *, id: str, taken: datetime) -> bytes:
-    """Put an alert's id and time into a JPEG; pixels are not touched, an earlier EXIF segment is replaced.
+def write(jpeg: bytes, *, id: str, taken: datetime, description: str = "", xmp: bytes = b"") -> bytes:
+    """Put metadata into a JPEG; pixels are not touched, earlier EXIF and XMP segments are replaced.
 
     The standard gives ImageUniqueID 32 hexadecimal characters, so it holds the UUID without its hyphens.
 
@@ -40,29 +43,37 @@ def write(jpeg: bytes, *, id: str, taken: datetime) -> bytes:
         jpeg: a JPEG file.
         id: a UUID.
         taken: timezone-aware; whole seconds are kept.
+        description: ImageDescription, what viewers show; UTF-8, as nearly every program writes it.
+        xmp: an XMP packet; empty for none.
 
     Raises:
         ImageError: `jpeg` is not a JPEG file.
-        ValueError: `id` is not a UUID or `taken` has no time zone.
+        ValueError: `id` is not a UUID, `taken` has no time zone, or the metadata is larger than a segment of 64 kB.
     """
     if taken.tzinfo is None:
         raise ValueError(f"expected a time with a time zone, got {taken.isoformat()}")
     offset = taken.strftime("%z")
     tiff = _tiff(
+        [(_IMAGE_DESCRIPTION, _ASCII, description.encode() + b"\x00")] if description else [],
         [
             (_VERSION, _UNDEFINED, b"0232"),
             (_DATE_TIME_ORIGINAL, _ASCII, taken.strftime("%Y:%m:%d %H:%M:%S").encode() + b"\x00"),
             (_OFFSET_TIME_ORIGINAL, _ASCII, f"{offset[:3]}:{offset[3:5]}".encode() + b"\x00"),
             (_IMAGE_UNIQUE_ID, _ASCII, uuid.UUID(id).hex.encode() + b"\x00"),
-        ]
+        ],
     )
-    content = _EXIF + tiff
-    segment = b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
+    segments = _segment(_EXIF + tiff) + (_segment(_XMP + xmp) if xmp else b"")
     rest, end = bytearray(), 2
     for marker, start, end in _segments(jpeg):
-        if not (marker == 0xE1 and jpeg[start + 4 : start + 10] == _EXIF):
+        if not (marker == _APP1 and jpeg[start + 4 : end].startswith((_EXIF, _XMP))):
             rest += jpeg[start:end]
-    return jpeg[:2] + segment + bytes(rest) + jpeg[end:]
+    return jpeg[:2] + segments + bytes(rest) + jpeg[end:]
+
+
+def _segment(content: bytes) -> bytes:
+    if len(content) > 0xFFFD:
+        raise ValueError(f"expected metadata of at most 65533 bytes, got {len(content)}")
+    return b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
 
 
 def read(jpeg: bytes) -> Exif:
@@ -72,7 +83,7 @@ def read(jpeg: bytes) -> Exif:
         ImageError: `jpeg` is not a JPEG file.
     """
     for marker, start, end in _segments(jpeg):
-        if marker == 0xE1 and jpeg[start + 4 : start + 10] == _EXIF:
+        if marker == _APP1 and jpeg[start + 4 : start + 10] == _EXIF:
             fields = _fields(jpeg[start + 10 : end])
             return Exif(_id(fields.get(_IMAGE_UNIQUE_ID, "")), _taken(fields))
     return Exif(None, None)
@@ -106,19 +117,26 @@ def _segments(jpeg: bytes) -> Iterator[tuple[int, int, int]]:
         start = end
 
 
-def _tiff(entries: list[tuple[int, int, bytes]]) -> bytes:
-    """A TIFF header, a main directory with nothing but a pointer, and the EXIF directory with `entries`."""
-    main = struct.pack(">2sHIHHHIII", b"MM", 42, 8, 1, _EXIF_IFD, _LONG, 1, 26, 0)
+def _tiff(main: list[tuple[int, int, bytes]], exif: list[tuple[int, int, bytes]]) -> bytes:
+    """A TIFF header, the main directory with a pointer behind its entries, and the EXIF directory."""
+    at = 8 + 2 + 12 * (len(main) + 1) + 4
+    values = sum(len(value) for _, _, value in main if len(value) > 4)
+    pointer = (_EXIF_IFD, _LONG, struct.pack(">I", at + values))
+    return struct.pack(">2sHI", b"MM", 42, 8) + _directory([*main, pointer], 8) + _directory(exif, at + values)
+
+
+def _directory(entries: list[tuple[int, int, bytes]], at: int) -> bytes:
+    """A directory that begins `at`, and the values that have no room in it."""
     table, values = struct.pack(">H", len(entries)), b""
-    values_at = len(main) + 2 + 12 * len(entries) + 4
+    values_at = at + 2 + 12 * len(entries) + 4
     for tag, kind, value in entries:
-        table += struct.pack(">HHI", tag, kind, len(value))
+        table += struct.pack(">HHI", tag, kind, 1 if kind == _LONG else len(value))
         if len(value) <= 4:
             table += value.ljust(4, b"\x00")
         else:
             table += struct.pack(">I", values_at + len(values))
             values += value
-    return main + table + struct.pack(">I", 0) + values
+    return table + struct.pack(">I", 0) + values
 
 
 def _fields(tiff: bytes) -> dict[int, str]:

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal, TypedDict
 
-from edge import exif
+from edge.pictures import described
 from edge.topics import DEFAULT_PREFIX, Topics
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def alert_messages(alert: Alert, prefix: str = DEFAULT_PREFIX) -> tuple[Message,
     text = Message(topics.alert(sighting.species), encode(alert_payload(alert, image_topic)), id=sighting.id)
     if sighting.image is None or image_topic is None:
         return (text,)
-    jpeg = exif.write(sighting.image, id=sighting.id, taken=sighting.last_seen)
+    jpeg = described(sighting.image, sighting, alert.deployment, alert.model)
     return text, Message(image_topic, jpeg, priority=PICTURE_PRIORITY, id=sighting.id, picture=True)
 
 
@@ -189,7 +189,7 @@ def frigate_object(sighting: Sighting, camera: str) -> FrigateObject:
         "current_zones": [],
         "entered_zones": [],
         "has_snapshot": sighting.pictured,
-        "has_clip": False,
+        "has_clip": sighting.has_clip,
         "active": not over,
         "stationary": False,
     }

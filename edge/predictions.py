@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.types import Cropped, Named, Prediction
+from models.labels import LabelMap
 
 
 class Classify(Protocol):
@@ -30,3 +31,9 @@ def predictions(cropped: Iterable[Cropped], classifier: Classify) -> Iterator[Na
                 Prediction(crop, classifier.classify(crop.trigger.frame.image, crop.box.as_tuple())) for crop in crops
             ),
         )
+
+
+def share_of_people(predictions: Iterable[Prediction], labels: LabelMap) -> float:
+    """The highest probability, 0-1, that a look at a frame gave to people; 0 where nothing was looked at."""
+    people = [index for index, label in enumerate(labels) if label.observation_type == "human"]
+    return max((float(prediction.probabilities[people].sum()) for prediction in predictions), default=0.0)

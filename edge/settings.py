@@ -25,6 +25,7 @@ def _computer() -> str:
     return os.uname().nodename
 
 
+RECORDS = ("nothing", "picture", "clip")
 Mask = tuple[float, float, float, float]
 
 
@@ -51,6 +52,9 @@ class Settings:
     masks: boxes (left, top, width, height as shares 0-1 of the frame) in which no motion is looked for.
     least_size: what is smaller than this share of the frame's height is no motion.
     looks_per_second: how often the model is asked in the long run; short visits are looked at more often.
+    record: what is kept of each visit below `data`: nothing, its best picture, or also a clip.
+    media_limit: megabytes of pictures and clips that are kept; the oldest go first, those of `species` last.
+    preview: a clip of all that is seen, with boxes, names and probabilities drawn in; people too.
     threads: of the model; one is fastest on a busy small computer.
     pace: replay files at full speed or as fast as they were recorded.
     """
@@ -74,6 +78,9 @@ class Settings:
     masks: tuple[Mask, ...] = ()
     least_size: float = 0.04
     looks_per_second: float = 2.0
+    record: Literal["nothing", "picture", "clip"] = "picture"
+    media_limit: float = 2000.0
+    preview: Path | None = None
     threads: int = 1
     pace: Literal["full", "real"] = "full"
 
@@ -94,8 +101,13 @@ class Settings:
             raise UsageError(f"least_size: expected a share of the frame's height, found {self.least_size:g}")
         if not 0 < self.looks_per_second <= 100:
             raise UsageError(f"looks_per_second: expected more than 0, up to 100, found {self.looks_per_second:g}")
-        if self.rotate not in (0, 90, 180, 270):
-            raise UsageError(f"rotate: expected 0, 90, 180 or 270 degrees, found {self.rotate}")
+        for name, known in (("rotate", (0, 90, 180, 270)), ("record", RECORDS)):
+            if getattr(self, name) not in known:
+                raise UsageError(f"{name}: expected {', '.join(map(str, known))}, found {getattr(self, name)!r}")
+        if not self.media_limit >= 10:
+            raise UsageError(f"media_limit: expected 10 megabytes or more, found {self.media_limit:g}")
+        if self.preview is not None and self.preview.suffix.lower() != ".mp4":
+            raise UsageError(f"preview: expected a name that ends in .mp4, found {self.preview}")
         if self.threads < 1:
             raise UsageError(f"threads: expected 1 or more, found {self.threads}")
         if self.pace not in ("full", "real"):
@@ -134,10 +146,10 @@ def _read_toml(file: Path) -> dict[str, Any]:
     return found
 
 
-_TEXTS = ("source", "trigger", "broker", "prefix", "deployment", "pace")
-_PATHS = ("model", "credentials", "data")
+_TEXTS = ("source", "trigger", "broker", "prefix", "deployment", "record", "pace")
+_PATHS = ("model", "credentials", "data", "preview")
 _SECONDS = ("event_gap", "alert_interval", "camera_delay")
-_NUMBERS = ("latitude", "longitude", "least_size", "looks_per_second")
+_NUMBERS = ("latitude", "longitude", "least_size", "looks_per_second", "media_limit")
 _WHOLE = ("threads", "rotate")
 _SWITCHES = ("noir",)
 _MOST_SECONDS = 366 * 24 * 3600
@@ -262,6 +274,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=float,
         help="how often the model is asked in the long run; bursts of 150 are free (default: 2)",
+    )
+    add(
+        "--record",
+        choices=RECORDS,
+        help="what is kept of each visit in the data folder: its best picture, or also a clip with five seconds before "
+        "and after (default: picture)",
+    )
+    add(
+        "--media-limit",
+        metavar="MEGABYTES",
+        type=float,
+        help="of pictures and clips; the oldest are deleted first, those of --species last (default: 2000)",
+    )
+    add(
+        "--preview",
+        metavar="FILE.mp4",
+        type=Path,
+        help="a clip of all that is seen, with boxes, names and probabilities; people too (default: none)",
     )
     add("--threads", metavar="N", type=int, help="threads of the model (default: 1)")
     add("--pace", choices=("full", "real"), help="replay files at full speed or as recorded (default: full)")

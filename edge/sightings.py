@@ -14,13 +14,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.types import BBox, Lighting, Named, Prediction, Sighting
+from edge.predictions import share_of_people
+from edge.types import BBox, Frame, Lighting, Named, Prediction, Sighting
 from models.labels import Label, LabelMap
 from models.manifest import OperatingPoint
 
 REPLAY_NAMESPACE = "6f0e7a52-5d0c-5c1c-9c43-0d7b1c1e5a11"
 """Ids of replayed visits are made from the file and the frame within this namespace."""
 JPEG_QUALITY = 85
+BETTER, CUT_OFF = 1.1, 0.7
+"""A picture must be so much better than the best so far to be kept in its place; what the frame's edge may have cut off
+is worth less."""
+PERSON = 0.5
+"""A frame in which a look gives people this probability is not kept as a picture."""
 SAME_PLACE = 0.1
 """Crops that overlap at least this much (IoU) are taken for the same animal."""
 
@@ -62,10 +68,20 @@ class _Track:
 
 @dataclass(slots=True)
 class _Visit:
-    """A sighting that is going on, and when it was last told."""
+    """A sighting that is going on, when it was last told, and its best picture so far with what that is worth."""
 
     sighting: Sighting
     told: datetime
+    image: bytes | None = None
+    pictured_at: datetime | None = None
+    worth: float = 0.0
+
+    def picture(self, frame: Frame, box: BBox, probability: float) -> None:
+        """Keep the frame if it is better to look at: sure, large, and whole."""
+        whole = min(box.x, box.y, 1 - box.x - box.width, 1 - box.y - box.height) > 0
+        worth = probability * box.area**0.5 * (1.0 if whole else CUT_OFF)
+        if worth > BETTER * self.worth:
+            self.worth, self.image, self.pictured_at = worth, _jpeg(frame.image), frame.timestamp
 
     def gap(self, now: datetime) -> timedelta:
         return abs(now - self.sighting.last_seen)
@@ -103,12 +119,14 @@ def sightings(
         if trigger.frame.still:
             tracks = []
         tracks = [track for track in tracks if abs(now - track.last_seen) <= settings.same_animal]
+        # A picture of a person is never stored, whatever else is in it.
+        frame = None if share_of_people(predictions, labels) >= PERSON else trigger.frame
         for prediction in predictions:
             track = _follow(tracks, prediction, settings.looks)
             least = 1 if trigger.frame.still else settings.looks
             seen = _recognized(track, trigger.lighting, labels, operating_points, least)
             if seen is not None:
-                yield from _see(visits, labels, *seen, track, prediction, settings.update)
+                yield from _see(visits, labels[seen[0]], seen[1], track, prediction, frame, settings.update)
     for visit in visits.values():
         yield from _end(visit)
 
@@ -146,20 +164,23 @@ def _recognized(
 
 def _see(
     visits: dict[str, _Visit],
-    labels: LabelMap,
-    index: int,
+    label: Label,
     probability: float,
     track: _Track,
     prediction: Prediction,
+    frame: Frame | None,
     update: timedelta,
 ) -> Iterator[Sighting]:
-    """Add what was seen to the visit of its species, or begin one."""
-    label, now = labels[index], track.last_seen
-    visit = visits.get(label.name)
+    """Add what was seen to the visit of its species, or begin one; `frame` is None where it must not be kept."""
+    now, visit = track.last_seen, visits.get(label.name)
+    new = visit is None
     if visit is None:
-        sighting = _begin(label, probability, track, prediction)
-        visits[label.name] = _Visit(sighting, now)
-        yield sighting
+        visit = visits[label.name] = _Visit(_begin(label, probability, track, prediction), now)
+    if frame is not None and label.observation_type != "human":
+        visit.picture(frame, track.box, probability)
+    if new:
+        visit.sighting = dataclasses.replace(visit.sighting, pictured=visit.image is not None)
+        yield dataclasses.replace(visit.sighting, image=visit.image, pictured_at=visit.pictured_at)
         return
     before = visit.sighting
     better = probability > before.probability
@@ -171,7 +192,7 @@ def _see(
         frames=before.frames + (now > before.last_seen),
         probability=max(probability, before.probability),
         box=track.box if better else before.box,
-        image=None,
+        pictured=before.pictured or visit.image is not None,
     )
     if now - visit.told >= update:
         visit.told = now
@@ -181,8 +202,6 @@ def _see(
 def _begin(label: Label, probability: float, track: _Track, prediction: Prediction) -> Sighting:
     trigger = prediction.crop.trigger
     start, source, index = track.firsts[0]
-    # A picture of a person is never stored.
-    image = None if label.observation_type == "human" else _jpeg(trigger.frame.image)
     return Sighting(
         type="new",
         id=_replay_id(source, index, label.name) if trigger.frame.replay else uuid7(),
@@ -199,8 +218,7 @@ def _begin(label: Label, probability: float, track: _Track, prediction: Predicti
         frame_size=(trigger.frame.image.shape[1], trigger.frame.image.shape[0]),
         source=source,
         replay=trigger.frame.replay,
-        pictured=image is not None,
-        image=image,
+        pictured=False,
         timestamp_issues=trigger.frame.timestamp_issues,
     )
 
@@ -208,7 +226,13 @@ def _begin(label: Label, probability: float, track: _Track, prediction: Predicti
 def _end(visit: _Visit) -> Iterator[Sighting]:
     """End a visit; one that had ended before a restart and did not go on has been told."""
     if visit.sighting.event_end is None:
-        yield dataclasses.replace(visit.sighting, type="end", event_end=visit.sighting.last_seen, image=None)
+        yield dataclasses.replace(
+            visit.sighting,
+            type="end",
+            event_end=visit.sighting.last_seen,
+            image=visit.image,
+            pictured_at=visit.pictured_at,
+        )
 
 
 def _jpeg(image: NDArray[np.uint8]) -> bytes:

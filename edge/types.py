@@ -121,9 +121,10 @@ class Sighting:
 
     `type` is `new` at the first confirmation, `update` while it goes on, `end` when it is over.
     `event_end` is null until then. `frames` counts the frames that support the species.
-    `box` belongs to the frame with the best look, of `frame_size` (width, height) pixels. `image` is the JPEG of the
-    first confirmation, present in `new` only; `pictured` tells later that there was one. `timestamp_issues` (Camtrap
-    DP): it began before the computer's clock was set, so that its times may be wrong.
+    `box` belongs to the frame with the best look, of `frame_size` (width, height) pixels. `image` is a JPEG, taken at
+    `pictured_at`: of the first confirmation in `new`, of the best picture in `end`; `pictured` tells that there was
+    one. `has_clip` is true at the end of a visit of which a clip was kept. `timestamp_issues` (Camtrap DP): it began
+    before the computer's clock was set, so that its times may be wrong.
     """
 
     type: Literal["new", "update", "end"]
@@ -143,6 +144,8 @@ class Sighting:
     replay: bool
     pictured: bool
     image: bytes | None = None
+    pictured_at: datetime | None = None
+    has_clip: bool = False
     timestamp_issues: bool = False
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from edge.sightings import SightingSettings, sightings
 from edge.spots import remember
 from edge.tampering import guarded
 from edge.throttle import Bucket
-from edge.types import Alert, BBox, Deployment, Frame, Sighting
+from edge.types import Alert, BBox, Deployment, Frame, Named, Sighting
 from models.bundle import ModelBundle
 from models.labels import LabelMap
 
@@ -29,6 +29,18 @@ class Classifier(Classify, Protocol):
     bundle: ModelBundle
 
 
+class Observer(Protocol):
+    """Sees what passes and lets all of it pass on: `edge.media.Recorder`, `edge.preview.Preview`."""
+
+    def keep(self, named: Iterable[Named]) -> Iterator[Named]:
+        """Each frame, with where something moved in it and what the model said of that."""
+        ...
+
+    def record(self, sightings: Iterable[Sighting]) -> Iterator[Sighting]:
+        """Each change of a visit, after the frame that brought it."""
+        ...
+
+
 def watch(
     frames: Iterable[Frame],
     classifier: Classifier,
@@ -38,6 +50,7 @@ def watch(
     resumed: Iterable[Sighting] = (),
     last: Mapping[str, datetime] | None = None,
     senses: Senses | None = None,
+    observers: Sequence[Observer] = (),
 ) -> None:
     """The path from frame to alert.
 
@@ -50,6 +63,7 @@ def watch(
         resumed: visits of before a restart that may still go on.
         last: per species the event time of its last alert before a restart.
         senses: what health tells of; None for new ones, with the looks per second of the settings.
+        observers: keep pictures of what passes.
     """
     senses = senses or Senses(bucket=Bucket(settings.looks_per_second))
     motion = MotionSettings(least_size=settings.least_size, masks=tuple(BBox(*mask) for mask in settings.masks))
@@ -61,7 +75,11 @@ def watch(
     cropped = crops(called, bucket=senses.bucket, spots=senses.spots)
     named = predictions(cropped, classifier)
     learned = remember(named, senses.spots, classifier.labels, points)
+    for observer in observers:
+        learned = observer.keep(learned)
     sighted = sightings(learned, classifier.labels, points, SightingSettings(settings.event_gap), resumed)
+    for observer in observers:
+        sighted = observer.record(sighted)
     recorded = record(sighted)
     for alert in alerts(recorded, settings.species, settings.alert_interval, deployment, classifier.bundle.title, last):
         tell(alert)

@@ -19,6 +19,7 @@ from edge.broker import Broker
 from edge.cameras.clock import Clock
 from edge.cameras.keeper import Keeper
 from edge.daemon import Daemon
+from edge.duties import Duties
 from edge.outbox import FILE_NAME, Outbox, OutboxError
 from edge.payloads import Health
 from edge.process import alone_in, notify
@@ -131,7 +132,7 @@ def test_alert_that_a_full_disk_refuses_is_stored_when_there_is_room_again(
         return put_alert(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Outbox, "put_alert", full_at_first)
-    monkeypatch.setattr("edge.daemon.STORE_AGAIN_S", 0.0)
+    monkeypatch.setattr("edge.backlog.AGAIN_S", 0.0)
     assert len(watch(tmp_path, LiveCamera(datetime.now(UTC), range(5)))) == 2
 
 
@@ -196,8 +197,8 @@ def test_health_tells_of_a_camera_gone_dark_as_soon_as_that_is_sure(
     tmp_path: Path, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard = HeardHealth()
-    monkeypatch.setattr(Daemon, "_connect", lambda self: heard)
-    monkeypatch.setattr("edge.daemon.HEALTH_EVERY_S", 1e9)
+    monkeypatch.setattr(Duties, "_connect", lambda self: heard)
+    monkeypatch.setattr("edge.duties.HEALTH_EVERY_S", 1e9)
     daemon = made(tmp_path, DarkCamera(datetime.now(UTC), range(600)), outbox)
     daemon.run(threading.Event())
     told = [(each.frames, each.tampering, each.lux) for each in heard.told]

@@ -31,14 +31,20 @@ def test_exif_replaces_an_earlier_one() -> None:
     twice = exif.write(exif.write(jpeg(), id=other, taken=START), id=ID, taken=datetime(2020, 1, 1, tzinfo=UTC))
     assert exif.read(twice) == exif.Exif(ID, datetime(2020, 1, 1, tzinfo=UTC))
     assert len(twice) == len(exif.write(jpeg(), id=ID, taken=START))
+    described = exif.write(twice, id=ID, taken=START, description="x" * 500, xmp=b"y" * 500)
+    assert exif.write(described, id=ID, taken=START) == exif.write(jpeg(), id=ID, taken=START)
 
 
 def test_exif_is_read_by_others() -> None:
     require(importlib.util.find_spec("PIL") is not None, "pillow")
     from PIL import Image
 
-    with Image.open(io.BytesIO(exif.write(jpeg(), id=ID, taken=START))) as picture:
-        fields = picture.getexif().get_ifd(0x8769)
+    whole = exif.write(jpeg(), id=ID, taken=START, description="тигр, 98 %", xmp=b"<x/>")
+    with Image.open(io.BytesIO(whole)) as picture:
+        main, fields = dict(picture.getexif()), picture.getexif().get_ifd(0x8769)
+        assert picture.info["xmp"] == b"<x/>"
+    assert set(main) == {0x010E, 0x8769}
+    assert main[0x010E].encode("latin-1").decode() == "тигр, 98 %"
     assert fields == {
         0x9000: b"0232",
         0x9003: "2026:05:01 06:15:30",
@@ -52,6 +58,8 @@ def test_exif_absent_or_cut_off_reads_as_nothing() -> None:
     whole = exif.write(jpeg(), id=ID, taken=START)
     for length in range(3, len(whole)):
         exif.read(whole[:length])
+    with pytest.raises(ValueError, match="at most 65533 bytes"):
+        exif.write(jpeg(), id=ID, taken=START, xmp=bytes(70_000))
     for index in range(20, 190):
         exif.read(whole[:index] + b"\xff" + whole[index + 1 :])
 

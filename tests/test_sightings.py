@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from datetime import timedelta
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -237,3 +238,40 @@ def test_any_stream_keeps_the_promises(moments: list[tuple[float, str, float, bo
         assert own[-1].event_start <= own[-1].event_end
     assert all(sighting.species != "blank" for sighting in found)
     assert len(alerted(found)) == sum(sighting.type == "new" and sighting.species == "tiger" for sighting in found)
+
+
+def pictured(make_frame: MakeFrame, looks: list[tuple[tuple[object, ...], int]]) -> Sighting:
+    """The end of a visit whose frames are of one brightness each."""
+    named = [
+        look(make_frame(number / 5, np.full((48, 64, 3), value, np.uint8)), *seen)  # type: ignore[arg-type]
+        for number, (seen, value) in enumerate(looks)
+    ]
+    return list(sightings(named, LABELS, POINTS, GAP))[-1]
+
+
+def brightness(sighting: Sighting) -> int:
+    assert sighting.image is not None
+    return round(float(cv2.imdecode(np.frombuffer(sighting.image, np.uint8), cv2.IMREAD_COLOR).mean()))
+
+
+LARGE, AT_EDGE = BBox(0.05, 0.05, 0.4, 0.4), BBox(0.0, 0.1, 0.3, 0.3)
+
+
+def test_best_picture_shows_most_of_the_animal(make_frame: MakeFrame) -> None:
+    seen = [((("tiger", 0.95),), 10)] * 4 + [((("tiger", 0.95, LARGE),), 90)] + [((("tiger", 0.95),), 200)] * 4
+    end = pictured(make_frame, seen)
+    assert (brightness(end), end.pictured_at) == (90, START + timedelta(seconds=0.8))
+
+
+def test_animal_at_the_edge_is_a_worse_picture_than_a_smaller_one_within(make_frame: MakeFrame) -> None:
+    within = BBox(0.05, 0.1, 0.25, 0.25)
+    end = pictured(make_frame, [((("tiger", 0.95, AT_EDGE),), 10)] * 4 + [((("tiger", 0.95, within),), 90)])
+    assert brightness(end) == 90
+
+
+def test_frame_with_a_person_is_no_picture_of_the_tiger_beside(make_frame: MakeFrame) -> None:
+    both = (("tiger", 0.95), ("person", 0.6, THERE))
+    end = pictured(make_frame, [(both, 10)] * 5)
+    assert (end.type, end.species, end.image, end.pictured) == ("end", "tiger", None, False)
+    later = pictured(make_frame, [(both, 10)] * 5 + [((("tiger", 0.95),), 90)])
+    assert (brightness(later), later.pictured) == (90, True)

@@ -6,6 +6,7 @@ The child reads without pause, so that nothing piles up, and hands its newest pi
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
 import select
@@ -26,7 +27,9 @@ from edge.cameras.http import shown
 from edge.types import Frame
 from models.errors import CameraError, UsageError
 
-CLOSING_S = 2.0
+log = logging.getLogger("edge-watch")
+
+CLOSING_S = 3.0
 """How long a child may take to release the camera before it is killed, and then to be gone."""
 
 
@@ -94,7 +97,7 @@ class Capture:
                 yield frame
                 index += 1
         finally:
-            _end(child)
+            _end(child, self.name)
 
     def _answer(self, child: subprocess.Popen[bytes], stop: threading.Event, index: int) -> tuple[Frame, int] | None:
         """The child's next frame, and how many it read for it; None when `stop` is set before it has come."""
@@ -143,7 +146,7 @@ def _send(child: subprocess.Popen[bytes], data: bytes) -> None:
         child.stdin.write(data)
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def _end(child: subprocess.Popen[bytes], name: str) -> None:
     """Let the child release the camera, and kill it if it does not."""
     for pipe in (child.stdin, child.stdout):
         assert pipe is not None
@@ -153,5 +156,6 @@ def _end(child: subprocess.Popen[bytes]) -> None:
             child.wait(CLOSING_S)
             return
         if not last:
-            # One that hangs in the kernel outlives even this, until the driver lets go of it.
             child.kill()
+    # A driver can hold a process where no signal reaches it. Whoever waits for that end hangs too.
+    log.warning("%s: process %d hangs in the camera's driver and was left behind", name, child.pid)

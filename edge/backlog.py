@@ -1,0 +1,68 @@
+"""Alerts on their way into the outbox: what a full disk does not take waits in memory, and watching goes on."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from edge.types import Alert
+from models.errors import OutboxError
+
+if TYPE_CHECKING:
+    from edge.outbox import Outbox
+
+log = logging.getLogger("edge-watch")
+
+AGAIN_S = 10.0
+MOST = 20
+"""Alerts with their pictures that wait in memory; beyond that the oldest is lost."""
+
+
+class Backlog:
+    """Stores each alert before anything is sent.
+
+    Attributes:
+        stored: how many alerts were new to the outbox.
+
+    Args:
+        outbox: opens it, the first time that it is asked.
+        prefix: what every topic begins with.
+    """
+
+    def __init__(self, outbox: Callable[[], Outbox], prefix: str) -> None:
+        self._outbox, self._prefix, self.stored = outbox, prefix, 0
+        self._waiting: deque[Alert] = deque(maxlen=MOST)
+        self._due = 0.0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, alert: Alert) -> None:
+        """Store an alert, now or as soon as it can be."""
+        self._waiting.append(alert)
+        self.store()
+
+    def tick(self) -> None:
+        """Try again, once in a while, what could not be stored."""
+        if self._waiting and time.monotonic() >= self._due:
+            self.store()
+
+    def store(self) -> None:
+        """Store what waits, the oldest first."""
+        from edge.payloads import alert_messages
+
+        self._due = time.monotonic() + AGAIN_S
+        while self._waiting:
+            alert = self._waiting[0]
+            try:
+                new = self._outbox().put_alert(alert, alert_messages(alert, self._prefix))
+            except OutboxError as error:
+                log.error("%s; %d alerts wait in memory, watching goes on", error, len(self._waiting))
+                return
+            self._waiting.popleft()
+            self.stored += new
+            said = alert.sighting.id if new else "was told before, not again"
+            log.info("alert: %s %s", alert.sighting.species, said)

@@ -1,0 +1,168 @@
+"""What has to be done beside watching: alerts stored and delivered, spots kept, health told, systemd fed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from edge.backlog import Backlog
+from edge.broker import Broker
+from edge.cameras import Camera
+from edge.cameras.keeper import Keeper
+from edge.health import TimedClassifier, temperature
+from edge.process import notify, restarts
+from edge.senses import Senses
+from edge.settings import Settings
+from edge.topics import Topics
+from edge.types import Sighting
+from models import __version__
+from models.errors import OutboxError
+
+if TYPE_CHECKING:
+    from edge.outbox import Outbox
+    from edge.publisher import Publisher
+
+log = logging.getLogger("edge-watch")
+
+HEALTH_EVERY_S, ALIVE_EVERY_S = 60.0, 10.0
+
+
+class Duties:
+    """Done between frames, by the thread that watches; only the publisher has one of its own.
+
+    Attributes:
+        frames: how many were looked at.
+        now: the time of the last.
+        backlog: takes each alert.
+
+    Args:
+        settings: the trap's.
+        camera: what is watched.
+        senses: what the chain knows beyond a visit.
+        classifier: the model, timed.
+        outbox: opens it, the first time that it is asked.
+        topics: the trap's.
+        broker: where to deliver.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        camera: Camera,
+        senses: Senses,
+        classifier: TimedClassifier,
+        outbox: Callable[[], Outbox],
+        topics: Topics,
+        broker: Broker,
+    ) -> None:
+        self._settings, self._camera, self._senses, self._classifier = settings, camera, senses, classifier
+        self._outbox, self._topics, self._broker = outbox, topics, broker
+        self.frames, self.now = 0, datetime.now(UTC)
+        self.backlog = Backlog(outbox, settings.prefix)
+        self._started = self._health_due = self._alive_due = self._spots_due = time.monotonic()
+        self._publisher: Publisher | None = None
+        self._told_harm: str | None = None
+
+    def look(self) -> None:
+        """After each frame, and each look into a watched folder: never by a timer, for it means that the trap sees."""
+        self.tick()
+        if time.monotonic() >= self._alive_due:
+            self._alive_due = time.monotonic() + ALIVE_EVERY_S
+            notify("WATCHDOG=1")
+
+    def tick(self) -> None:
+        """What is due from time to time, whether frames come or are waited for."""
+        if self._publisher is None:
+            self._publisher = self._connect()
+        self.backlog.tick()
+        if self._senses.guard.harm != self._told_harm:
+            self._told_harm, self._health_due = self._senses.guard.harm, time.monotonic()
+        if time.monotonic() >= self._spots_due:
+            self._spots_due = time.monotonic() + HEALTH_EVERY_S
+            self._keep_spots()
+        if self._publisher.connected and time.monotonic() >= self._health_due:
+            self._health_due = time.monotonic() + HEALTH_EVERY_S
+            self._tell_health(self._publisher)
+
+    def event(self, sighting: Sighting) -> None:
+        """Tell of a visit's change, if there is a connection."""
+        if self._publisher is not None:
+            self._publisher.event(sighting)
+
+    def close(self) -> int:
+        """Deliver what can be delivered in a few seconds.
+
+        Returns:
+            How many messages stay in the outbox.
+        """
+        self.backlog.store()
+        self._keep_spots(ending=True)
+        waiting = self._depth()
+        if self._publisher is None and waiting:
+            # The camera gave no frame, but what was stored before can still be told.
+            self._publisher = self._connect()
+        if self._publisher is not None:
+            if self._publisher.connected:
+                self._tell_health(self._publisher)
+            self._publisher.stop()
+            waiting = self._depth()
+        return waiting
+
+    def _keep_spots(self, ending: bool = False) -> None:
+        try:
+            self._senses.spots.store() if ending else self._senses.spots.keep(self.now)
+        except OutboxError as error:
+            log.error("%s; watching goes on", error)
+
+    def _connect(self) -> Publisher:
+        from edge.homeassistant import discovery_message
+        from edge.publisher import Publisher
+
+        off_delay = round(self._settings.alert_interval.total_seconds())
+        announce = discovery_message(self._topics, self._settings.species, off_delay_s=off_delay, version=__version__)
+        publisher = Publisher(self._outbox(), self._topics, self._broker, announce=announce)
+        publisher.start()
+        return publisher
+
+    def _depth(self) -> int:
+        try:
+            return self._outbox().depth()
+        except OutboxError as error:
+            log.error("%s", error)
+            return 0
+
+    def _tell_health(self, publisher: Publisher) -> None:
+        try:
+            counts, free = self._outbox().counts(), os.statvfs(self._settings.data)
+        except OSError as error:  # an OutboxError is one
+            log.error("no health can be told: %s; watching goes on", error)
+            return
+        from edge.payloads import Health
+
+        keeper = self._camera if isinstance(self._camera, Keeper) else None
+        publisher.health(
+            Health(
+                uptime_s=round(time.monotonic() - self._started, 1),
+                frames=self.frames,
+                skipped=self._camera.skipped,
+                inference_ms=self._classifier.mean_ms,
+                temperature_c=temperature(),
+                disk_free_mb=round(free.f_bavail * free.f_frsize / 1e6, 1),
+                outbox_depth=counts.depth + len(self.backlog),
+                dropped=counts.dropped,
+                refused=counts.refused,
+                unheard=publisher.unheard,
+                withheld=self._senses.bucket.withheld,
+                spots=len(self._senses.spots.list(self.now)),
+                tampering=self._senses.guard.harm,
+                lux=self._senses.guard.lux,
+                next_contact_by=time.time() + 3 * HEALTH_EVERY_S,
+                stalls=keeper.stalls if keeper else 0,
+                reopened=keeper.reopened if keeper else 0,
+                restarts=restarts(),
+            )
+        )
