@@ -101,7 +101,7 @@ class Settings:
             raise UsageError(f"least_size: expected a share of the frame's height, found {self.least_size:g}")
         if not 0 < self.looks_per_second <= 100:
             raise UsageError(f"looks_per_second: expected more than 0, up to 100, found {self.looks_per_second:g}")
-        for name, known in (("rotate", (0, 90, 180, 270)), ("record", RECORDS)):
+        for name, known in (("rotate", (0, 90, 180, 270)), ("record", RECORDS), ("pace", ("full", "real"))):
             if getattr(self, name) not in known:
                 raise UsageError(f"{name}: expected {', '.join(map(str, known))}, found {getattr(self, name)!r}")
         if not self.media_limit >= 10:
@@ -110,8 +110,6 @@ class Settings:
             raise UsageError(f"preview: expected a name that ends in .mp4, found {self.preview}")
         if self.threads < 1:
             raise UsageError(f"threads: expected 1 or more, found {self.threads}")
-        if self.pace not in ("full", "real"):
-            raise UsageError(f"pace: expected full or real, found {self.pace!r}")
 
 
 def read_settings(file: Path | None, options: Mapping[str, Any]) -> Settings:

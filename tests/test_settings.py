@@ -69,7 +69,7 @@ def test_species_of_the_command_line_are_separated_by_commas() -> None:
         ("looks_per_second = 0", "looks_per_second: expected more than 0, up to 100, found 0"),
         ("rotate = 45", "rotate: expected 0, 90, 180, 270, found 45"),
         ("noir = 1", "noir: found a value of the wrong kind: 1"),
-        ("pace = 'slow'", "pace: expected full or real, found 'slow'"),
+        ("pace = 'slow'", "pace: expected full, real, found 'slow'"),
     ],
 )
 def test_bad_file_is_one_line_and_exit_code_2(
