@@ -1,10 +1,10 @@
 # The environments live in the checkout: .venv-edge is the edge alone, .venv is everything, .venv-tflite the fallback
 # runtime, which exists for Python 3.11 only, and .venv-mediapipe another reader of our models, with its own OpenCV.
-# .arm64 is an emulated Raspberry Pi.
+# .arm64 is an emulated Raspberry Pi, .picamera a Debian with the Raspberry Pi's camera software.
 PYTHON ?= python3
 FALLBACK := $(shell $(PYTHON) -c 'import sys; print(".venv-tflite/installed" if sys.version_info[:2] == (3, 11) else "")')
 
-.PHONY: demo test test-arm64 check clean
+.PHONY: demo test test-arm64 test-picamera2 check clean
 
 demo: .venv-edge/installed
 	@.venv-edge/bin/python -m edge.demo
@@ -15,13 +15,16 @@ test: .venv/installed .venv-mediapipe/installed $(FALLBACK)
 test-arm64: ../shared/data .venv-edge/installed .arm64/installed
 	@.venv-edge/bin/python -m tests.arm64.compare
 
+test-picamera2: .venv/installed .picamera/installed
+	@.venv/bin/python -m pytest tests/picamera/cases.py
+
 check: .venv/installed
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
 clean:
-	rm -rf .venv .venv-edge .venv-tflite .venv-mediapipe .arm64 build dist *.egg-info
+	rm -rf --one-file-system .venv .venv-edge .venv-tflite .venv-mediapipe .arm64 .picamera build dist *.egg-info
 
 .venv-edge/installed: setup.cfg
 	@echo "Setting up the edge (Python, OpenCV, LiteRT; no TensorFlow) ..."
@@ -48,6 +51,10 @@ clean:
 .arm64/installed: .venv-edge/installed tests/arm64/make_root.sh
 	@bash tests/arm64/make_root.sh .arm64 .venv-edge/bin/python
 	@touch $@
+
+# Without root or mmdebstrap there will be none, and the tests say so.
+.picamera/installed: setup.cfg tests/picamera/make_root.sh tests/picamera/udmabuf_shim.c
+	@bash tests/picamera/make_root.sh .picamera
 
 ../shared/data:
 	@echo "$@: expected the photos that this test shows the model, found no such folder; put them there" >&2

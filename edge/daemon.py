@@ -51,7 +51,8 @@ def run_daemon(settings: Settings, debug: bool = False) -> int:
     topics = Topics(settings.deployment, settings.prefix)
     classifier = Classifier(ModelBundle.open(settings.model), settings.threads)
     settings = known_species(settings, classifier)
-    camera = kept(functools.partial(open_camera, settings.source or default_source(), settings.pace, settings.data))
+    source, pace, data = settings.source or default_source(), settings.pace, settings.data
+    camera = kept(functools.partial(open_camera, source, pace, data, settings.rotate, settings.noir))
     stop, stuck = threading.Event(), False
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

@@ -82,7 +82,8 @@ def check_camera(settings: Settings) -> str:
     """The source gives a frame."""
     from edge.cameras import default_source, open_camera
 
-    camera, stop = open_camera(settings.source or default_source(), data=settings.data), threading.Event()
+    source, data = settings.source or default_source(), settings.data
+    camera, stop = open_camera(source, data=data, rotate=settings.rotate, noir=settings.noir), threading.Event()
     if camera.name.startswith("watch:"):
         return f"{camera.name} is there; what comes into it is read"
     frames = camera.frames(stop)

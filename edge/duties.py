@@ -159,6 +159,7 @@ class Duties:
                 withheld=self._senses.bucket.withheld,
                 spots=len(self._senses.spots.list(self.now)),
                 tampering=self._senses.guard.harm,
+                lux=self._senses.guard.lux,
                 next_contact_by=time.time() + 3 * HEALTH_EVERY_S,
                 stalls=keeper.stalls if keeper else 0,
                 reopened=keeper.reopened if keeper else 0,

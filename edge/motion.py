@@ -74,7 +74,7 @@ def triggers(
             continue
         if frame.image.shape != size:
             motion, size = _Motion(settings), frame.image.shape
-        regions = motion.regions(luma(frame.image), now)
+        regions = motion.regions(luma_of(frame), now)
         if delay.holds(now, camera_delay):
             regions = ()
         if grey_due(now) or regions:
@@ -84,6 +84,11 @@ def triggers(
             delay.begin(now, camera_delay)
             burst = 0
         yield Trigger(frame, regions, lighting)
+
+
+def luma_of(frame: Frame) -> NDArray[np.uint8]:
+    """The frame as (about 180, ...) uint8 grey: what the camera made, else its picture scaled."""
+    return luma(frame.image) if frame.luma is None else frame.luma
 
 
 def luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

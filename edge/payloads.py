@@ -98,8 +98,9 @@ class Health:
     because the broker refused them. `dropped` were deleted for lack of space. `unheard` went to a broker where nobody
     listens. `withheld` looks of the model were wanted and not granted, since the start; `spots` places keep moving
     without an animal and are looked at seldom. `tampering`: `dark`, `covered`, `blurred` or `turned` for minutes; None
-    if all is well. `stalls`: how often a live camera stopped giving new frames; `reopened`: how often opening it again
-    helped; `restarts`: how often the program began anew because that did not help.
+    if all is well. `lux`: how much light the camera says there is. `stalls`: how often a live camera stopped giving new
+    frames; `reopened`: how often opening it again helped; `restarts`: how often the program began anew because that did
+    not help.
     """
 
     uptime_s: float
@@ -116,6 +117,7 @@ class Health:
     withheld: int = 0
     spots: int = 0
     tampering: str | None = None
+    lux: float | None = None
     stalls: int = 0
     reopened: int = 0
     restarts: int = 0

@@ -36,6 +36,8 @@ class Settings:
     species: what to alert of; every other species is recorded only.
     source: picamera, usb:N, rtsp://..., http://..., watch:DIR, demo, a video file or a folder of photos; None: the
         camera that is there.
+    rotate: degrees by which a live camera's pictures are turned clockwise: 0, 90, 180 or 270.
+    noir: the Raspberry Pi's camera has no infrared filter: its colours by day, and grey pictures in the dark.
     model: a converted bundle.
     broker: mqtt://HOST:PORT or mqtts://HOST:PORT.
     credentials: a file with a line `user` and a line `password` for the broker.
@@ -60,6 +62,8 @@ class Settings:
 
     species: tuple[str, ...] = ()
     source: str | None = None
+    rotate: int = 0
+    noir: bool = False
     model: Path = field(default_factory=default_bundle)
     broker: str = "mqtt://localhost:1883"
     credentials: Path | None = None
@@ -98,16 +102,15 @@ class Settings:
             raise UsageError(f"least_size: expected a share of the frame's height, found {self.least_size:g}")
         if not 0 < self.looks_per_second <= 100:
             raise UsageError(f"looks_per_second: expected more than 0, up to 100, found {self.looks_per_second:g}")
-        if self.record not in RECORDS:
-            raise UsageError(f"record: expected {', '.join(RECORDS)}, found {self.record!r}")
+        for name, known in (("rotate", (0, 90, 180, 270)), ("record", RECORDS), ("pace", ("full", "real"))):
+            if getattr(self, name) not in known:
+                raise UsageError(f"{name}: expected {', '.join(map(str, known))}, found {getattr(self, name)!r}")
         if not self.media_limit >= 10:
             raise UsageError(f"media_limit: expected 10 megabytes or more, found {self.media_limit:g}")
         if self.preview is not None and self.preview.suffix.lower() != ".mp4":
             raise UsageError(f"preview: expected a name that ends in .mp4, found {self.preview}")
         if self.threads < 1:
             raise UsageError(f"threads: expected 1 or more, found {self.threads}")
-        if self.pace not in ("full", "real"):
-            raise UsageError(f"pace: expected full or real, found {self.pace!r}")
 
 
 def read_settings(file: Path | None, options: Mapping[str, Any]) -> Settings:
@@ -146,6 +149,8 @@ _TEXTS = ("source", "trigger", "broker", "prefix", "deployment", "record", "pace
 _PATHS = ("model", "credentials", "data", "preview")
 _SECONDS = ("event_gap", "alert_interval", "camera_delay")
 _NUMBERS = ("latitude", "longitude", "least_size", "looks_per_second", "media_limit")
+_WHOLE = ("threads", "rotate")
+_SWITCHES = ("noir",)
 _MOST_SECONDS = 366 * 24 * 3600
 
 
@@ -156,6 +161,7 @@ def _convert(name: str, value: Any) -> Any:
         UsageError: a value of another kind.
     """
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    whole = number and isinstance(value, int)
     if name == "species":
         if value == "":
             raise UsageError("species: expected names, found an empty text; leave it out to alert of none")
@@ -172,7 +178,9 @@ def _convert(name: str, value: Any) -> Any:
         if not 0 <= value <= _MOST_SECONDS:
             raise UsageError(f"{name}: expected 0 to {_MOST_SECONDS} seconds, found {value:g}")
         return timedelta(seconds=value)
-    elif (name == "threads" and isinstance(value, int) and number) or (name in _NUMBERS and number):
+    elif (
+        (name in _NUMBERS and number) or (name in _WHOLE and whole) or (name in _SWITCHES and isinstance(value, bool))
+    ):
         return value
     raise UsageError(f"{name}: found a value of the wrong kind: {value!r}; see `edge-watch --help`")
 
@@ -200,6 +208,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="picamera, usb:N, rtsp://..., http://... (MJPEG or a picture), watch:DIR (a folder that another camera "
         "drops files into), demo, a video file or a folder of photos "
         "(default: picamera if picamera2 is installed, else usb:0)",
+    )
+    add(
+        "--rotate",
+        type=int,
+        choices=(0, 90, 180, 270),
+        help="turn the pictures of a live camera clockwise by so many degrees (default: 0)",
+    )
+    add(
+        "--noir",
+        action="store_true",
+        default=None,
+        help="the Raspberry Pi's camera has no infrared filter: colours to fit, and grey pictures in the dark",
     )
     add("--model", metavar="BUNDLE", type=Path, help="a converted model bundle (default: the published one)")
     add("--broker", metavar="URL", help="mqtt://HOST:PORT or mqtts://HOST:PORT (default: mqtt://localhost:1883)")

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.motion import luma
+from edge.motion import luma_of
 from edge.regions import correlation
 from edge.types import Frame
 from models.preprocess import is_infrared
@@ -33,6 +33,11 @@ NEW_VIEW = timedelta(hours=24)
 """A view that has stayed for so long is the right one."""
 RATE, FIRST = 1 / 60, 12
 """The usual picture is learned over five minutes; so many looks make the first one."""
+BRIGHT = 40.0
+"""A picture brighter than this is none of a trap without a lamp at night."""
+SUDDEN = timedelta(minutes=5)
+"""Dusk takes longer than this from a bright picture to a black one, and that to have lasted; a hand does not."""
+LIGHT_LUX = 40.0
 DARK, FLAT, FLATTER, BLUNT, ELSEWHERE = 16.0, 8.0, 0.3, 0.4, 0.3
 
 
@@ -57,12 +62,18 @@ class _View:
 class Guard:
     """Compares what the camera sees with what it usually sees, apart for day and for night.
 
+    A camera without a lamp sees nothing at night. Then nothing is told, neither of harm nor of its end.
+
     Attributes:
         harm: what has been wrong for minutes, and was told; None while all is well.
+        lux: how much light the camera says there is; None if it does not.
     """
 
     def __init__(self) -> None:
         self.harm: Harm | None = None
+        self.lux: float | None = None
+        self._bright: datetime | None = None
+        self._lit = 0
         self._usual: dict[bool, _View] = {}
         self._last: datetime | None = None
         self._wrong: datetime | None = None
@@ -76,9 +87,15 @@ class Guard:
         if self._last is not None and now < self._last:
             self._wrong = None
         self._last = now
-        grey, view = is_infrared(frame.image), _view(luma(frame.image))
+        grey, view = is_infrared(frame.image), _view(luma_of(frame))
+        self.lux = frame.lux
         usual = self._usual.get(grey)
         found = _harm(view, usual)
+        if view.brightness >= BRIGHT:
+            self._bright = now
+            self._lit += grey and found is None
+        elif found is not None and self._is_night(now):
+            return
         if found is None:
             self._is_well(now)
             if usual is None:
@@ -93,6 +110,12 @@ class Guard:
         elif now - self._wrong >= LASTS and self.harm is None:
             self.harm = found
             log.warning("%s", SAYS[found])
+
+    def _is_night(self, now: datetime) -> bool:
+        """Whether a picture that shows too little may just be one of the night: see `SUDDEN`."""
+        sudden = self._bright is not None and abs(now - self._bright) <= SUDDEN
+        lamp = self._lit >= FIRST
+        return not (sudden or lamp or (self.lux is not None and self.lux > LIGHT_LUX))
 
     def _is_well(self, now: datetime) -> None:
         self._well = self._well or now
@@ -126,7 +149,7 @@ def _harm(view: _View, usual: _View | None) -> Harm | None:
         return "dark"
     known = usual is not None and usual.looks >= FIRST
     if view.contrast < FLAT and (not known or (usual and view.contrast < FLATTER * usual.contrast)):
-        return "covered"
+        return "covered" if view.brightness >= BRIGHT else "dark"
     if usual is None or not known:
         return None
     if correlation(view.places.ravel(), usual.places.ravel()) < ELSEWHERE:

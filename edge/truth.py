@@ -98,7 +98,7 @@ def compare(settings: Settings, classifier: Classifier, visits: Iterable[Visit])
     Raises:
         UsageError: a live source.
     """
-    camera = open_camera(settings.source or "", "full")
+    camera = open_camera(settings.source or "", "full", rotate=settings.rotate, noir=settings.noir)
     if camera.live:
         raise UsageError(f"--truth: expected a clip or photos, found the live camera {camera.name}; name a file")
     clock: list[datetime] = []

@@ -67,6 +67,8 @@ class Frame:
     `source`: what it came from; for files a name that is the same in every run.
     `still`: a single photograph of a series, each taken because something moved; not one of a stream.
     `timestamp_issues` (Camtrap DP): the clock had not been set when it was taken, so `timestamp` may be wrong.
+    `luma`: (about 180, ...) uint8 grey of the same view, where the camera makes one itself. `lux`: how much light the
+    camera says there is.
     """
 
     image: NDArray[np.uint8]
@@ -76,6 +78,8 @@ class Frame:
     replay: bool = False
     still: bool = False
     timestamp_issues: bool = False
+    luma: NDArray[np.uint8] | None = None
+    lux: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

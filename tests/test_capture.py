@@ -32,14 +32,14 @@ def camera() -> Iterator[Server]:
         yield found
 
 
-def children() -> list[int]:
+def children(program: str = "edge.cameras.reader") -> list[int]:
     """The processes that this one has started to read a camera."""
     found = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             # The number of the parent stands after the name, which is in brackets, and the state.
             parent = int(status.read_text().rpartition(")")[2].split()[1])
-            if parent == os.getpid() and b"edge.cameras.reader" in (status.parent / "cmdline").read_bytes():
+            if parent == os.getpid() and program.encode() in (status.parent / "cmdline").read_bytes():
                 found.append(int(status.parent.name))
     return found
 

@@ -164,11 +164,11 @@ def test_alerts_have_the_ids_of_their_visits(tmp_path: Path) -> None:
 
 
 class DarkCamera(LiveCamera):
-    """A stream, live, that has gone dark."""
+    """A stream, live, that has gone dark while it is light."""
 
     def frames(self, stop: threading.Event) -> Iterator[Frame]:
         for frame in super().frames(stop):
-            yield dataclasses.replace(frame, image=np.zeros((48, 64, 3), np.uint8), still=False)
+            yield dataclasses.replace(frame, image=np.zeros((48, 64, 3), np.uint8), still=False, lux=500.0)
 
 
 class HeardHealth:
@@ -201,7 +201,8 @@ def test_health_tells_of_a_camera_gone_dark_as_soon_as_that_is_sure(
     monkeypatch.setattr("edge.duties.HEALTH_EVERY_S", 1e9)
     daemon = made(tmp_path, DarkCamera(datetime.now(UTC), range(600)), outbox)
     daemon.run(threading.Event())
-    assert [(each.frames, each.tampering) for each in heard.told] == [(1, None), (181, "dark")]
+    told = [(each.frames, each.tampering, each.lux) for each in heard.told]
+    assert told == [(1, None, 500.0), (181, "dark", 500.0)]
 
 
 def test_spots_are_kept_when_the_daemon_ends(tmp_path: Path, outbox: Outbox) -> None:

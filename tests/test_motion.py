@@ -236,3 +236,12 @@ def test_leaves_all_over_the_frame_are_no_animal(make_frame: MakeFrame) -> None:
     pictures = [scene()] * 20 + [leaves(step) for step in range(9)]
     found = [trigger.regions for trigger in triggers(stream(make_frame, pictures))]
     assert found == [()] * 29
+
+
+def test_luma_of_the_camera_is_looked_at_instead_of_the_picture(make_frame: MakeFrame) -> None:
+    pictures = [scene()] * 20 + [with_square(scene(), 100 + 12 * step, 150, 60) for step in range(10)]
+    lumas = [cv2.resize(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), (320, 180)) for picture in pictures]
+    still = scene(height=720, width=1280)
+    frames = [make_frame(number / 5, still, luma=luma) for number, luma in enumerate(lumas)]
+    box = BBox((100 + 12 * 9) / 640, 150 / 360, 60 / 640, 60 / 360)
+    assert list(triggers(frames))[-1].regions[0].intersection(box) / box.area > 0.95

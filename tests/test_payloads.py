@@ -147,7 +147,9 @@ def test_event_has_a_past_and_an_end() -> None:
 
 
 def test_health_json() -> None:
-    message = health_message(TOPICS, Health(60.5, 300, 2, 3.5, None, 812.0, 4, 1, 2, 3, 1777596330.0, 40, 2, "turned"))
+    message = health_message(
+        TOPICS, Health(60.5, 300, 2, 3.5, None, 812.0, 4, 1, 2, 3, 1777596330.0, 40, 2, "turned", 812.5)
+    )
     assert json.loads(message.payload) == {
         "schema_version": 1,
         "uptime_s": 60.5,
@@ -164,6 +166,7 @@ def test_health_json() -> None:
         "withheld": 40,
         "spots": 2,
         "tampering": "turned",
+        "lux": 812.5,
         "stalls": 0,
         "reopened": 0,
         "restarts": 0,

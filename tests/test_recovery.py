@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -30,10 +30,12 @@ class Watching:
         script = f"import sys; from edge.__main__ import main; {before}\nsys.exit(main(sys.argv[1:]))"
         broker = f"mqtt://127.0.0.1:{free_port()}"
         environment = {name: value for name, value in os.environ.items() if name != "EDGE_WATCH_RESTARTS"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", script, "--source", source, "--data", str(folder / "data"), "--broker", broker],
-            cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        data = str(folder / "data")
+        self.start([sys.executable, "-c", script, "--source", source, "--data", data, "--broker", broker], environment)
+
+    def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Start a daemon, and listen to it."""
+        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
         self.said: list[str] = []
         self._lines: queue.Queue[str] = queue.Queue()
         self._listening = threading.Thread(target=self._listen)

@@ -67,7 +67,9 @@ def test_species_of_the_command_line_are_separated_by_commas() -> None:
         ("masks = [[0.5, 0, 0.6, 1]]", "found 0.5,0,0.6,1, which is not inside it"),
         ("least_size = 1.5", "least_size: expected a share of the frame's height, found 1.5"),
         ("looks_per_second = 0", "looks_per_second: expected more than 0, up to 100, found 0"),
-        ("pace = 'slow'", "pace: expected full or real, found 'slow'"),
+        ("rotate = 45", "rotate: expected 0, 90, 180, 270, found 45"),
+        ("noir = 1", "noir: found a value of the wrong kind: 1"),
+        ("pace = 'slow'", "pace: expected full, real, found 'slow'"),
     ],
 )
 def test_bad_file_is_one_line_and_exit_code_2(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import cv2
@@ -15,6 +16,7 @@ from tests.test_motion import scene
 MakeFrame = Callable[..., Frame]
 
 
+@functools.cache
 def forest(seed: int = 1) -> np.ndarray:
     """A scene with the fine grain that blur takes away."""
     grain = np.random.default_rng(seed).normal(0, 12, (360, 640, 1))
@@ -69,3 +71,59 @@ def test_photos_of_a_series_are_not_guarded(make_frame: MakeFrame) -> None:
     guard, black = Guard(), np.zeros((360, 640, 3), np.uint8)
     list(guarded((make_frame(60 * minute, black, still=True) for minute in range(30)), guard))
     assert guard.harm is None
+
+
+BLACK = np.full((360, 640, 3), 4, np.uint8)
+
+
+def grey(picture: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+
+
+@functools.cache
+def dusk() -> tuple[np.ndarray, ...]:
+    """Pictures, 10 s apart: the light is halved every 2.5 minutes as in the tropics, the sensor tries its best."""
+    random, shape = np.random.default_rng(1), forest().shape
+    lit = [forest() / 2 ** (number / 15 / 2.2) for number in range(240)]
+    return tuple(np.clip(picture + random.normal(0, 2, shape), 0, 255).astype(np.uint8) for picture in lit)
+
+
+def looks(make_frame: MakeFrame, pictures: list[np.ndarray], guard: Guard, start: int = 0, **more: object) -> set[str]:
+    """What was wrong over pictures that are 10 s apart."""
+    frames = (make_frame(start + 10 * number, picture, **more) for number, picture in enumerate(pictures))
+    return {str(guard.harm) for _ in guarded(frames, guard)}
+
+
+def test_night_of_a_camera_without_a_lamp_is_no_harm(make_frame: MakeFrame) -> None:
+    day, night = [forest()] * 60, [BLACK] * 360
+    assert looks(make_frame, [*day, *dusk(), *night, *reversed(dusk()), *day], Guard()) == {"None"}
+
+
+def test_harm_of_the_evening_is_shown_all_night_and_over_in_the_morning(make_frame: MakeFrame) -> None:
+    guard = Guard()
+    assert looks(make_frame, [*[forest()] * 60, *[HARMS["covered"]] * 30], guard) == {"None", "covered"}
+    assert looks(make_frame, [BLACK] * 360, guard, start=900) == {"covered"}
+    assert looks(make_frame, list(reversed(dusk())), guard, start=4500) == {"covered", "None"}
+    assert guard.harm is None
+
+
+def test_lamp_that_goes_out_is_told(make_frame: MakeFrame) -> None:
+    assert looks(make_frame, [*[grey(forest())] * 60, *[BLACK] * 60], Guard()) == {"None", "dark"}
+
+
+def test_lamp_that_does_not_go_on_at_dusk_is_told(make_frame: MakeFrame) -> None:
+    guard = Guard()
+    assert looks(make_frame, [*[grey(forest())] * 60, *[forest()] * 60], guard) == {"None"}
+    assert looks(make_frame, [*dusk(), *[BLACK] * 60], guard, start=1200) == {"None", "dark"}
+
+
+def test_dark_from_the_start_is_told_where_the_camera_says_that_it_is_light(make_frame: MakeFrame) -> None:
+    assert looks(make_frame, [BLACK] * 60, Guard()) == {"None"}
+    assert looks(make_frame, [BLACK] * 60, Guard(), lux=0.5) == {"None"}
+    assert looks(make_frame, [BLACK] * 60, Guard(), lux=1000.0) == {"None", "dark"}
+
+
+def test_luma_of_the_camera_is_looked_at_instead_of_the_picture(make_frame: MakeFrame) -> None:
+    luma = cv2.resize(cv2.cvtColor(forest(), cv2.COLOR_BGR2GRAY), (320, 180))
+    assert looks(make_frame, [forest()] * 60, guard := Guard(), luma=luma) == {"None"}
+    assert looks(make_frame, [forest()] * 30, guard, start=600, luma=luma // 50) == {"None", "dark"}

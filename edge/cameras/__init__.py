@@ -47,21 +47,35 @@ def default_source() -> str:
     return "picamera" if importlib.util.find_spec("picamera2") else "usb:0"
 
 
-def open_camera(source: str, pace: Pace = "full", data: Path | None = None) -> Camera:
+def open_camera(
+    source: str, pace: Pace = "full", data: Path | None = None, rotate: int = 0, noir: bool = False
+) -> Camera:
     """The camera for a `--source`.
 
     Args:
         source: see `edge.settings.Settings`.
         pace: of a recording.
         data: folder for what a watched folder has to remember.
+        rotate: degrees by which a live camera's pictures are turned clockwise: 0, 90, 180 or 270.
+        noir: the Raspberry Pi's camera has no infrared filter.
 
     Raises:
-        UsageError: nothing that this could be; the message lists what it can be.
+        UsageError: nothing that this could be; the message lists what it can be. Or one that cannot be turned.
         CameraError: a file that is none or gives no frames.
     """
-    camera = _live_camera(source, data)
+    if noir and source != "picamera":
+        raise UsageError(f"--noir: expected the source picamera, found {source}; leave it out")
+    camera = _live_camera(source, rotate, noir)
     if camera is not None:
         return camera
+    if rotate:
+        raise UsageError(
+            f"--rotate: expected a live camera, found {source}; leave it out, files say themselves what is up in them"
+        )
+    if source.startswith("watch:") and data is not None:
+        from edge.cameras.folder import WatchedFolder
+
+        return WatchedFolder(Path(source.removeprefix("watch:")), data)
     if source == "demo":
         from edge.cameras.demo import DemoCamera
 
@@ -81,26 +95,28 @@ def open_camera(source: str, pace: Pace = "full", data: Path | None = None) -> C
     )
 
 
-def _live_camera(source: str, data: Path | None) -> Camera | None:
+def _live_camera(source: str, rotate: int, noir: bool) -> Camera | None:
     kind, _, detail = source.partition(":")
+    camera: Camera | None = None
     if source == "picamera":
-        from edge.cameras.picam import PiCamera
+        from edge.cameras.picam import pi_camera
 
-        return PiCamera()
-    if kind == "usb" and detail.isdigit():
+        camera = pi_camera(noir, upside_down=rotate == 180)
+        rotate = 0 if rotate == 180 else rotate
+    elif kind == "usb" and detail.isdigit():
         from edge.cameras.capture import usb_camera
 
-        return usb_camera(int(detail))
-    if source.startswith(("rtsp://", "rtsps://")):
+        camera = usb_camera(int(detail))
+    elif source.startswith(("rtsp://", "rtsps://")):
         from edge.cameras.capture import rtsp_camera
 
-        return rtsp_camera(source)
-    if source.startswith(("http://", "https://")):
+        camera = rtsp_camera(source)
+    elif source.startswith(("http://", "https://")):
         from edge.cameras.http import HttpCamera
 
-        return HttpCamera(source)
-    if kind == "watch" and data is not None:
-        from edge.cameras.folder import WatchedFolder
+        camera = HttpCamera(source)
+    if camera is None or not rotate:
+        return camera
+    from edge.cameras.turned import Turned
 
-        return WatchedFolder(Path(detail), data)
-    return None
+    return Turned(camera, rotate)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import select
-import signal
 import sys
 
 # Read by OpenCV when a stream is opened. UDP loses packets and gets through no router.
@@ -16,44 +14,33 @@ import models  # noqa: F401  (how loud OpenCV is, before it is loaded)
 import cv2  # isort: skip
 
 from edge.cameras import FRAME_RATE, STALL
-from edge.cameras.capture import HEADER
+from edge.cameras.child import Child
 
 WIDTH, HEIGHT = 1280, 720
-_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 def main() -> int:
     """Serve the camera named in the first line of standard input until the input ends or the camera does."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # The parent ends this process when it is done.
-    ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    child = Child()
     # What libraries say of each damaged picture would fill the journal; Python's own errors still show.
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
-    source = b""
-    while not source.endswith(b"\n"):
-        byte = os.read(0, 1)
-        if not byte:
-            return 0
-        source += byte
-    capture = _open(source.decode().strip())
+    capture = _open(child.source)
     if not capture.isOpened():
         return 1
     read, asked = 0, False
     while capture.grab():
         read += 1
         if not asked and select.select([0], [], [], 0)[0]:
-            if not os.read(0, 1):
+            if not child.asked():
                 return 0
             asked = True
         if asked:
             found, image = capture.retrieve()
             if not found:
                 continue
-            height, width = image.shape[:2]
-            sys.stdout.buffer.write(HEADER.pack(height, width, read) + image.tobytes())
-            sys.stdout.buffer.flush()
+            child.answer(image, read)  # type: ignore[arg-type]
             read, asked = 0, False
     return 1
 
