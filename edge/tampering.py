@@ -29,6 +29,8 @@ SAYS: dict[Harm, str] = {
 LOOK_EVERY = timedelta(seconds=5)
 LASTS = timedelta(minutes=3)
 """Shorter than this it may be an animal that sits in front of the lens."""
+MOST_PASSED = timedelta(minutes=1)
+"""No more than this has passed between two looks, whatever a clock says that was set in between."""
 NEW_VIEW = timedelta(hours=24)
 """A view that has stayed for so long is the right one."""
 RATE, FIRST = 1 / 60, 12
@@ -76,16 +78,15 @@ class Guard:
         self._lit = 0
         self._usual: dict[bool, _View] = {}
         self._last: datetime | None = None
-        self._wrong: datetime | None = None
-        self._well: datetime | None = None
+        self._wrong: timedelta | None = None
+        self._well: timedelta | None = None
 
     def look(self, frame: Frame) -> None:
         """Look at one frame in five seconds."""
         now = frame.timestamp
         if self._last is not None and abs(now - self._last) < LOOK_EVERY:
             return
-        if self._last is not None and now < self._last:
-            self._wrong = None
+        passed = min(abs(now - self._last), MOST_PASSED) if self._last is not None else timedelta(0)
         self._last = now
         grey, view = is_infrared(frame.image), _view(luma_of(frame))
         self.lux = frame.lux
@@ -97,17 +98,17 @@ class Guard:
         elif found is not None and self._is_night(now):
             return
         if found is None:
-            self._is_well(now)
+            self._is_well(passed)
             if usual is None:
                 self._usual[grey] = view
             else:
                 usual.learn(view)
             return
         self._well = None
-        self._wrong = self._wrong or now
-        if now - self._wrong >= NEW_VIEW and found == "turned":
+        self._wrong = timedelta(0) if self._wrong is None else self._wrong + passed
+        if self._wrong >= NEW_VIEW and found == "turned":
             self._usual = {grey: view}
-        elif now - self._wrong >= LASTS and self.harm is None:
+        elif self._wrong >= LASTS and self.harm is None:
             self.harm = found
             log.warning("%s", SAYS[found])
 
@@ -117,11 +118,11 @@ class Guard:
         lamp = self._lit >= FIRST
         return not (sudden or lamp or (self.lux is not None and self.lux > LIGHT_LUX))
 
-    def _is_well(self, now: datetime) -> None:
-        self._well = self._well or now
+    def _is_well(self, passed: timedelta) -> None:
+        self._well = timedelta(0) if self._well is None else self._well + passed
         if self.harm is None:
             self._wrong = None
-        elif abs(now - self._well) >= LASTS:
+        elif self._well >= LASTS:
             log.info("the camera sees as before")
             self.harm = self._wrong = None
 

@@ -54,6 +54,14 @@ def test_harm_of_two_minutes_is_not_told(make_frame: MakeFrame) -> None:
     assert set(found) == {None}
 
 
+@pytest.mark.parametrize("jump", [86_400, -86_400])
+def test_clock_that_is_set_makes_no_minutes_of_a_moment(make_frame: MakeFrame, jump: int) -> None:
+    guard = Guard()
+    assert set(told(make_frame, [(300, forest()), (6, HARMS["dark"])], guard)) == {None}
+    frames = (make_frame(306 + jump + second, HARMS["dark"]) for second in range(60))
+    assert {guard.harm for _ in guarded(frames, guard)} == {None}
+
+
 def test_dusk_and_the_switch_to_infrared_are_no_harm(make_frame: MakeFrame) -> None:
     grey = cv2.cvtColor(cv2.cvtColor(forest(), cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     dusk = [(60, (forest() * (1 - 0.05 * step)).astype(np.uint8)) for step in range(15)]
