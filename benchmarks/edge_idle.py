@@ -6,8 +6,8 @@
 Each case is a process of its own that looks at the same 720p frames, which it holds in memory, five times a second, and
 tells what share of a core it used and how much memory it holds (without the frames). The bare loop is MOG2 on luma of
 180 rows, opened and counted; with a classification a second it also resizes the frame and invokes the same network.
-`edge-watch` is the whole daemon, from the frame to the outbox, with a broker that does not answer; the sensor of
-`--trigger` asks for its looks. The ring is what `--record clip` keeps of the last seconds.
+`edge-watch` is the whole daemon, from the frame to the outbox, with a broker that does not answer; a sensor asks it for
+three looks every three seconds. The ring is what `--record clip` keeps of the last seconds.
 
 With --hour `edge-watch` replays the clips of a folder at the pace of their recording, animals, alerts, pictures and
 all, and the slope of its memory is that of a straight line through what it holds every ten seconds, the first ten
@@ -183,18 +183,20 @@ def ours(case: str, pictures: Iterator[Image]) -> None:
             broker = Broker.parse("mqtt://127.0.0.1:9")
             daemon = Daemon(settings, Memory(), classifier, lambda: outbox, Topics("idle"), broker)
             if "look" in case:
-                daemon._senses.sensor = once_a_second()
+                daemon._senses.sensor = one_look_a_second()
             daemon.run(threading.Event())
 
 
-def once_a_second() -> Callable[[], bool]:
-    """A sensor that tells of motion in one frame of a second."""
+def one_look_a_second() -> Callable[[], bool]:
+    """A sensor that tells of motion so often that one frame in a second is looked at, on the whole."""
+    from edge.outside import LOOKS
+
     asked = 0
 
     def told() -> bool:
         nonlocal asked
         asked += 1
-        return asked % round(RATE) == 0
+        return asked % round(LOOKS * RATE) == 0
 
     return told
 
