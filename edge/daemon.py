@@ -77,7 +77,7 @@ def run_daemon(settings: Settings, debug: bool = False) -> int:
             daemon.close()
     if stuck:
         restart()
-    return 0
+    return 1 if daemon.failed else 0
 
 
 def kept(open_again: Callable[[], Camera]) -> Camera:
@@ -155,6 +155,7 @@ class Daemon:
         self._classifier = TimedClassifier(classifier)
         self._keeper = camera if isinstance(camera, Keeper) else None
         self._senses = open_senses(settings, camera)
+        self.failed = False
         self._open_visits: set[str] = set()
         self._recorders = open_recorders(settings, classifier, patient=self._keeper is None)
         self._duties = Duties(settings, camera, self._senses, self._classifier, lambda: self._outbox, topics, broker)
@@ -173,10 +174,10 @@ class Daemon:
         resumed, last = self._before_restart()
         self._open_visits = {sighting.id for sighting in resumed if sighting.type != "end"}
         if self._keeper is not None:
-            self._keeper.waiting = self._duties.tick
+            self._keeper.waiting = self._tick
             self._keeper.clock.held = bool(self._open_visits)
         elif isinstance(self._camera, WatchedFolder):
-            self._camera.waiting = self._duties.look
+            self._camera.waiting = self._look
         watch(
             self._counted(self._camera.frames(stop)),
             self._classifier,
@@ -192,11 +193,14 @@ class Daemon:
     def close(self) -> None:
         """Finish what is being recorded, and deliver what can be in a few seconds; the rest stays in the outbox."""
         for recorder in self._recorders:
+            recorder.finish()
+        waiting = self._duties.close()
+        for recorder in self._recorders:
             try:
                 recorder.close()
             except OutboxError as error:
                 log.error("%s", error)
-        waiting = self._duties.close()
+                self.failed = True
         if self._senses.bucket.withheld:
             log.info("%d looks were left out: too much moves; see --masks", self._senses.bucket.withheld)
         kept = f"; {waiting} messages wait in {self._outbox.path} for the next start" if waiting else ""
@@ -227,6 +231,17 @@ class Daemon:
             self._duties.now = frame.timestamp
             # After the first frame: whatever connecting costs, the first look did not wait for it.
             self._duties.look()
+
+    def _tick(self) -> None:
+        """While no frames come."""
+        self._duties.tick()
+        for recorder in self._recorders:
+            recorder.tick()
+
+    def _look(self) -> None:
+        """While a watched folder has no new file."""
+        self._duties.look()
+        self._tick()
 
     def _record(self, sightings: Iterable[Sighting]) -> Iterator[Sighting]:
         """Pass sightings on, then store each change of a visit and tell of it on `events`."""

@@ -112,11 +112,14 @@ def check_trigger(settings: Settings) -> str:
 
 
 def check_storage(settings: Settings) -> str:
-    """Alerts can be stored."""
+    """Alerts can be stored, and clips encoded if there are to be some."""
     import shutil
 
     from edge.outbox import FILE_NAME, Outbox
+    from edge.video import require_encoder
 
+    if settings.record == "clip" or settings.preview is not None:
+        require_encoder("--record clip and --preview")
     with Outbox(settings.data / FILE_NAME) as outbox:
         waiting = outbox.depth()
     free = shutil.disk_usage(settings.data).free / 1e9

@@ -30,6 +30,8 @@ def main(argv: list[str]) -> int:
     os.nice(10)  # A clip can wait; the next look cannot.
     try:
         encode(sys.stdin.buffer, *argv)
+        with open(argv[0], "rb") as file:
+            os.fsync(file.fileno())  # Here it keeps nobody waiting.
     except (av.error.FFmpegError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

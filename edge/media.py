@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import os
 import re
+import time
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 import cv2
 
 from edge.pictures import described, description
-from edge.predictions import share_of_people
+from edge.predictions import People
 from edge.types import Deployment, Frame, Named, Sighting
 from edge.video import Video, put_in_place, unfinished
 from models.errors import OutboxError
@@ -31,21 +32,21 @@ CONFIRMING = timedelta(seconds=4)
 """How long the first looks at an animal may have been ago when they are believed."""
 QUIET_EVERY = timedelta(seconds=0.5)
 """While nothing moves, encoding every frame would cost as much as watching."""
-LOOKS, PERSON = 3, 0.6
-"""A person is there when the last looks give people this probability on average: animals that are cut off by the
-frame's edge are taken for one now and then."""
+WIDEST = 1280
+"""Pixels: a wider picture would cost the encoder more memory than a small computer has."""
+CLIP_BYTES = 5_000_000
 JPEG_QUALITY = 80
-RESERVE, ROOM = 200_000_000, 0.95
-"""Bytes of the disk that are left to outbox and system; where files are too many, such a share of them stays."""
+RESERVE = 200_000_000
+"""Bytes of the disk that are left to outbox and system."""
 
 
 @dataclass(slots=True)
 class _Clip:
-    """A clip that is being made: its visit, its file, and the time of its first picture."""
+    """The clip that is being made: its file, the time of its first picture, and the names for the visits in it."""
 
-    sighting: Sighting
     video: Video
     start: datetime
+    names: list[Path]
     over: bool = False
 
 
@@ -81,109 +82,137 @@ class Recorder:
         self._labels, self._targets = labels, [[slug(name)] for name in targets]
         self._clips, self._patient, self._most_bytes = clips, patient, most_bytes
         self._ring: deque[tuple[datetime, bytes]] = deque()
-        self._making: dict[str, _Clip] = {}
+        self._clip: _Clip | None = None
         self._written: dict[str, datetime | None] = {}  # Visit and time of its picture.
+        self._filmed: set[str] = set()
         self._bytes: int | None = None
-        self._people: deque[float] = deque(maxlen=LOOKS)
-        self._person: datetime | None = None
+        self._full = False
+        self._people = People(labels)
         self._busy: datetime | None = None
+        self._heard = time.monotonic()
         for left in folder.glob("*/.*.part"):  # of a program that was ended in the middle of it
-            left.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                left.unlink()
 
     def keep(self, named: Iterable[Named]) -> Iterator[Named]:
-        """Pass frames on; keep those of the last seconds as JPEGs, and add each to the clips that are being made."""
+        """Pass frames on; keep those of the last seconds as JPEGs, and add each to the clip that is being made."""
         for trigger, predictions in named:
             if self._clips and not trigger.frame.still:
-                now = trigger.frame.timestamp
-                if self._busy is None or abs(now - self._busy) > AFTER:
-                    self._people.clear()  # Those looks were at somebody else.
+                now, self._heard = trigger.frame.timestamp, time.monotonic()
                 if trigger.regions or predictions:
                     self._busy = now
-                if predictions:
-                    self._people.append(share_of_people(predictions, self._labels))
-                if predictions and sum(self._people) >= PERSON * len(self._people):
-                    self._person = now
+                private = self._people.look(trigger, predictions)
+                if self._people.about(now):
                     self._leave_out_people()
-                elif self._person is None or abs(now - self._person) > AFTER:
+                elif not private:
                     self._remember(trigger.frame, quiet=not trigger.regions)
-                self._end_clips(now)
+                self._end_clip(now)
             yield trigger, predictions
 
     def record(self, sightings: Iterable[Sighting]) -> Iterator[Sighting]:
         """Pass sightings on, then write what belongs to them; a full disk is told, and watching goes on."""
         for found in sightings:
-            has_clip = found.type == "end" and (found.id in self._making or self._path(found, ".mp4").exists())
+            has_clip = found.type == "end" and self._has_clip(self._path(found, ".mp4"))
             sighting = dataclasses.replace(found, has_clip=has_clip)
             # First the alert leaves: a file can wait.
             yield sighting
             try:
                 self._picture(sighting)
-                if sighting.type == "new" and self._clips:
-                    self._begin_clip(sighting)
-            except OutboxError as error:
+                self._film(sighting)
+            except OSError as error:  # an OutboxError is one
                 log.error("%s; watching goes on", error)
 
+    def tick(self) -> None:
+        """End the clip also when no frames come: between the files of a folder, or while a camera stalls."""
+        if self._clip is not None and time.monotonic() - self._heard > AFTER.total_seconds():
+            self._finish(self._clip)
+            self._close_if_done()
+
+    def finish(self) -> None:
+        """No frames come any more: let the encoder go on by itself."""
+        if self._clip is not None:
+            self._finish(self._clip)
+
     def close(self) -> None:
-        """Finish what is being made."""
-        for clip in self._making.values():
-            clip.video.finish()
-        for clip in self._making.values():
-            self._close(clip)
-        self._making = {}
+        """Wait for what is being made."""
+        self.finish()
+        self._close()
 
     def _remember(self, frame: Frame, quiet: bool) -> None:
         now = frame.timestamp
         while self._ring and abs(now - self._ring[0][0]) > BEFORE + CONFIRMING:
             self._ring.popleft()
-        going = [clip for clip in self._making.values() if not clip.over]
-        if quiet and not going and self._ring and abs(now - self._ring[-1][0]) < QUIET_EVERY:
+        clip = self._clip if self._clip is not None and not self._clip.over else None
+        if quiet and clip is None and self._ring and abs(now - self._ring[-1][0]) < QUIET_EVERY:
             return
-        jpeg = cv2.imencode(".jpg", frame.image, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))[1].tobytes()
+        image = frame.image
+        if image.shape[1] > WIDEST:
+            down = round(WIDEST * image.shape[0] / image.shape[1])
+            image = cv2.resize(image, (WIDEST, down), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        jpeg = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))[1].tobytes()
         self._ring.append((now, jpeg))
-        for clip in going:
+        if clip is not None:
             clip.video.add(jpeg, (now - clip.start).total_seconds())
 
     def _leave_out_people(self) -> None:
         """A person may be in every picture of the last seconds, recognized only now."""
         self._ring.clear()
-        for clip in self._making.values():
-            log.info("no clip of %s: there is a person in it", clip.sighting.species)
-            clip.video.abandon()
-        self._making = {}
+        if self._clip is not None and not self._clip.over:
+            log.info("no clip of %s: there is a person in it", self._clip.names[0].name.split("_")[1])
+            self._clip.video.abandon()
+            self._clip = None
 
-    def _begin_clip(self, sighting: Sighting) -> None:
-        """From some seconds before the visit on, as far as that is known."""
-        if sighting.observation_type == "human":
-            self._leave_out_people()
-            return
-        pictures = [each for each in self._ring if each[0] >= sighting.event_start - BEFORE]
-        if not pictures:
-            log.info("no clip of %s: there was a person a moment ago", sighting.species)
-            return
-        title = description(sighting, self._deployment)
-        clip = _Clip(sighting, Video(self._path(sighting, ".mp4"), title, self._patient), pictures[0][0])
-        for taken, jpeg in pictures:
-            clip.video.add(jpeg, (taken - clip.start).total_seconds())
-        self._making[sighting.id] = clip
+    def _film(self, sighting: Sighting) -> None:
+        """Begin a clip some seconds before the visit, as far as that is known, or share the one that is being made."""
+        if sighting.type == "end":
+            self._filmed.discard(sighting.id)
+        elif self._clips and sighting.observation_type != "human" and sighting.id not in self._filmed:
+            self._filmed.add(sighting.id)
+            path = self._path(sighting, ".mp4")
+            if self._clip is not None and not self._clip.over:
+                self._clip.names.append(path)
+                return
+            self._close()  # One encoder at a time: it needs as much memory as all the rest.
+            pictures = [each for each in self._ring if each[0] >= sighting.event_start - BEFORE]
+            if pictures and self._room_for(CLIP_BYTES):
+                video = Video(path, description(sighting, self._deployment), self._patient)
+                self._clip = _Clip(video, pictures[0][0], [path])
+                for taken, jpeg in pictures:
+                    video.add(jpeg, (taken - self._clip.start).total_seconds())
 
-    def _end_clips(self, now: datetime) -> None:
-        for id_, clip in list(self._making.items()):
+    def _has_clip(self, path: Path) -> bool:
+        return path.exists() or (self._clip is not None and path in self._clip.names)
+
+    def _finish(self, clip: _Clip) -> None:
+        clip.over = True
+        clip.video.finish()
+
+    def _end_clip(self, now: datetime) -> None:
+        if self._clip is not None and not self._clip.over:
             quiet = self._busy is None or abs(now - self._busy) > AFTER
-            if not clip.over and (quiet or abs(now - clip.start) > LONGEST):
-                clip.over = True
-                clip.video.finish()
-            if clip.over and clip.video.done:
-                self._close(self._making.pop(id_))
+            if quiet or abs(now - self._clip.start) > LONGEST:
+                self._finish(self._clip)
+        self._close_if_done()
 
-    def _close(self, clip: _Clip) -> None:
+    def _close_if_done(self) -> None:
+        if self._clip is not None and self._clip.over and self._clip.video.done:
+            self._close()
+
+    def _close(self) -> None:
+        """Give the clip its names, waiting for the encoder if it is not done."""
+        clip, self._clip = self._clip, None
+        if clip is None:
+            return
         try:
             clip.video.close()
-        except OutboxError as error:
+            self._bytes = (self._bytes or 0) + clip.video.path.stat().st_size
+            for name in clip.names[1:]:
+                name.parent.mkdir(exist_ok=True)
+                os.link(clip.video.path, name)
+        except OSError as error:  # an OutboxError is one
             log.error("%s; watching goes on", error)
-            return
         if clip.video.left_out:
             log.warning("%s: %d pictures were left out: the computer is too busy", clip.video.path, clip.video.left_out)
-        self._make_room(clip.video.path.stat().st_size)
 
     def _picture(self, sighting: Sighting) -> None:
         """Write a visit's picture at its beginning, and the best one in its place at its end."""
@@ -195,36 +224,61 @@ class Recorder:
         if sighting.image is None or sighting.pictured_at == written or before:
             return
         data = described(sighting.image, sighting, self._deployment, self._model)
+        if not self._room_for(len(data)):
+            return
         write_whole(path, data)
+        self._bytes = (self._bytes or 0) + len(data)
         if sighting.type == "new":
             self._written[sighting.id] = sighting.pictured_at
-        self._make_room(len(data))
 
     def _path(self, sighting: Sighting, suffix: str) -> Path:
         start = sighting.event_start
         name = f"{start:%H%M%S}_{slug(sighting.species)}_{sighting.id}{suffix}"
         return self._folder / f"{start:%Y-%m-%d}" / name
 
-    def _make_room(self, more: int) -> None:
-        """Delete the oldest files where there are too many, those of targets last."""
+    def _room_for(self, size: int) -> bool:
+        """Whether a new file may be written; the oldest make room for it, those of targets last.
+
+        Where the disk is full of other things, nothing is deleted for it, and nothing is written.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if self._bytes is None:
+            self._bytes = sum(_size(path) for path in self._files())
         disk = os.statvfs(self._folder)
-        free = disk.f_bavail * disk.f_frsize - RESERVE
-        if self._bytes is not None:
-            self._bytes += more
-            if self._bytes <= min(self._most_bytes, self._bytes + free):
-                return
-        files = {path: path.stat().st_size for path in sorted(self._folder.glob("*/[!.]*")) if path.is_file()}
+        short = size + RESERVE - disk.f_bavail * disk.f_frsize
+        too_much = max(short, self._bytes + size - self._most_bytes)
+        if too_much <= 0:
+            self._full = False
+            return True
+        files = {path: _size(path) for path in self._files()}
         self._bytes = sum(files.values())
-        most = min(self._most_bytes, self._bytes + free)
-        if self._bytes <= most:
-            return
-        deleted = 0
+        if self._bytes < short:
+            if not self._full:
+                log.warning("%s: less than %.0f MB are left: no pictures are kept", self._folder, RESERVE / 1e6)
+            self._full = True
+            return False
+        deleted, too_much = 0, too_much + self._bytes // 20  # A little more, so that it is not looked for each time.
         for path in sorted(files, key=lambda path: path.name.split("_")[1:2] in self._targets):
-            if self._bytes <= ROOM * most:
+            if too_much <= 0:
                 break
             path.unlink(missing_ok=True)
-            self._bytes, deleted = self._bytes - files[path], deleted + 1
-        log.warning("%s: %d of the oldest files were deleted to make room", self._folder, deleted)
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()  # if it was the last of its day
+            too_much, deleted = too_much - files[path], deleted + 1
+            self._bytes -= files[path]
+        log.info("%s: %d of the oldest files were deleted to make room", self._folder, deleted)
+        return True
+
+    def _files(self) -> list[Path]:
+        """All that are whole, the oldest first."""
+        return sorted(path for path in self._folder.glob("*/*_*_*.*") if path.suffix in (".jpg", ".mp4"))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # somebody tidies up
+        return 0
 
 
 def slug(species: str) -> str:

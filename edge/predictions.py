@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.types import Cropped, Named, Prediction
+from edge.types import Cropped, Named, Prediction, Trigger
 from models.labels import LabelMap
+
+LOOKS_AT_PERSON, SURE, UNSURE = 3, 0.6, 0.5
+"""A person is there when the last looks give people this probability on average; one look alone spoils its frame."""
+SAME_LOOKS, HOLD = timedelta(seconds=5), timedelta(seconds=60)
 
 
 class Classify(Protocol):
@@ -33,7 +39,36 @@ def predictions(cropped: Iterable[Cropped], classifier: Classify) -> Iterator[Na
         )
 
 
-def share_of_people(predictions: Iterable[Prediction], labels: LabelMap) -> float:
-    """The highest probability, 0-1, that a look at a frame gave to people; 0 where nothing was looked at."""
-    people = [index for index, label in enumerate(labels) if label.observation_type == "human"]
-    return max((float(prediction.probabilities[people].sum()) for prediction in predictions), default=0.0)
+class People:
+    """Whether a person is before the camera, or was a moment ago: then no picture is kept, whatever else is in it.
+
+    Animals that are cut off by the frame's edge are taken for a person now and then, for one look. So it takes several
+    to be sure of one; then whatever comes within a minute may still show that person, standing still.
+
+    Args:
+        labels: the classes of the probabilities.
+    """
+
+    def __init__(self, labels: LabelMap) -> None:
+        self._people = [index for index, label in enumerate(labels) if label.observation_type == "human"]
+        self._shares: deque[float] = deque(maxlen=LOOKS_AT_PERSON)
+        self._looked: datetime | None = None
+        self._seen: datetime | None = None
+
+    def look(self, trigger: Trigger, predictions: Iterable[Prediction]) -> bool:
+        """Hear of each frame, in order of time; whether it must not be kept."""
+        now, share = trigger.frame.timestamp, None
+        for prediction in predictions:
+            share = max(share or 0.0, float(prediction.probabilities[self._people].sum()))
+        if share is not None:
+            if self._looked is None or abs(now - self._looked) > SAME_LOOKS or trigger.frame.still:
+                self._shares.clear()
+            self._looked = now
+            self._shares.append(share)
+            if sum(self._shares) >= SURE * len(self._shares):
+                self._seen = now
+        return self.about(now) or (share or 0.0) >= UNSURE
+
+    def about(self, now: datetime) -> bool:
+        """Whether a person was there a moment ago."""
+        return self._seen is not None and abs(now - self._seen) <= HOLD

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.types import BBox, Named, Prediction, Sighting, Trigger
+from edge.types import BBox, Frame, Named, Prediction, Sighting, Trigger
 from edge.video import Video
 from models.labels import LabelMap
 
@@ -43,10 +43,13 @@ class Preview:
         for trigger, predictions in named:
             now = trigger.frame.timestamp
             if self._last is not None:
-                self._at += min(max(now - self._last, timedelta(milliseconds=1)), LONGEST)
+                step = LONGEST if trigger.frame.still else max(now - self._last, timedelta(milliseconds=1))
+                self._at += min(step, LONGEST)
             self._last = now
-            picture = fitted(self._drawn(trigger, predictions), self._size)
-            self._size = self._size or (picture.shape[1], picture.shape[0])
+            if self._size is None:
+                self._size = _canvas(trigger.frame)
+            picture = self._drawn(scaled(trigger.frame.image, self._size), trigger, predictions)
+            picture = framed(picture, self._size)
             jpeg = cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))[1].tobytes()
             self._video.add(jpeg, self._at.total_seconds())
             yield trigger, predictions
@@ -60,6 +63,13 @@ class Preview:
                 self._visits[sighting.id] = sighting
             yield sighting
 
+    def tick(self) -> None:
+        """Nothing is due while no frames come."""
+
+    def finish(self) -> None:
+        """No frames come any more: let the encoder go on by itself."""
+        self._video.finish()
+
     def close(self) -> None:
         """Finish the file.
 
@@ -68,8 +78,10 @@ class Preview:
         """
         self._video.close()
 
-    def _drawn(self, trigger: Trigger, predictions: Iterable[Prediction]) -> NDArray[np.uint8]:
-        picture = trigger.frame.image.copy()
+    def _drawn(
+        self, picture: NDArray[np.uint8], trigger: Trigger, predictions: Iterable[Prediction]
+    ) -> NDArray[np.uint8]:
+        """Draw into a copy of a frame's picture."""
         size, line = max(0.45, picture.shape[0] / 1000), max(2, round(picture.shape[0] / 240))
         known = {visit.species for visit in self._visits.values()}
         for region in trigger.regions:
@@ -82,23 +94,38 @@ class Preview:
             cv2.rectangle(picture, *corners, PAPER, line + 2)
             cv2.rectangle(picture, *corners, colour, line)
             _text(picture, [f"{name} {share:.0%}"], corners[0], size, colour, above=True)
+        visits = ", ".join(sorted(known))
         lines = [f"{trigger.frame.timestamp:%Y-%m-%d %H:%M:%S} {trigger.lighting}"]
-        lines += [f"visit: {visit.species}" for visit in self._visits.values()]
+        lines += [f"visit: {visits}"] if visits else []
         # At the foot: names stand above their boxes.
         _text(picture, lines, (0, picture.shape[0]), size, INK, above=True)
         return picture
 
 
-def fitted(picture: NDArray[np.uint8], size: tuple[int, int] | None) -> NDArray[np.uint8]:
-    """A picture scaled into a (width, height), with bars where its shape is another; as it is for None."""
+def _canvas(frame: Frame) -> tuple[int, int]:
+    """Width and height of the clip: those of its first frame, or, of photos of all sizes, such as a screen has."""
+    height, width = frame.image.shape[:2]
+    return (1280, 720) if frame.still or width > 1280 else (width, height)
+
+
+def scaled(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A copy of a picture, as large as it can be within a (width, height)."""
     height, width = picture.shape[:2]
-    if size is None or size == (width, height):
-        return picture
     scale = min(size[0] / width, size[1] / height)
-    across, down = round(width * scale), round(height * scale)
+    across, down = max(1, round(width * scale)), max(1, round(height * scale))
+    if (across, down) == (width, height):
+        return picture.copy()
+    return cv2.resize(picture, (across, down), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+
+
+def framed(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A picture in the middle of a (width, height), with black bars where its shape is another."""
+    height, width = picture.shape[:2]
+    if (width, height) == size:
+        return picture
     canvas = np.zeros((size[1], size[0], 3), np.uint8)
-    left, top = (size[0] - across) // 2, (size[1] - down) // 2
-    canvas[top : top + down, left : left + across] = cv2.resize(picture, (across, down), interpolation=cv2.INTER_AREA)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    canvas[top : top + height, left : left + width] = picture
     return canvas
 
 

@@ -178,9 +178,7 @@ def _convert(name: str, value: Any) -> Any:
         if not 0 <= value <= _MOST_SECONDS:
             raise UsageError(f"{name}: expected 0 to {_MOST_SECONDS} seconds, found {value:g}")
         return timedelta(seconds=value)
-    elif (
-        (name in _NUMBERS and number) or (name in _WHOLE and whole) or (name in _SWITCHES and isinstance(value, bool))
-    ):
+    elif (name in _NUMBERS and number) or (name in _WHOLE and whole) or (name in _SWITCHES and isinstance(value, bool)):
         return value
     raise UsageError(f"{name}: found a value of the wrong kind: {value!r}; see `edge-watch --help`")
 

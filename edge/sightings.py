@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.predictions import share_of_people
+from edge.predictions import People
 from edge.types import BBox, Frame, Lighting, Named, Prediction, Sighting
 from models.labels import Label, LabelMap
 from models.manifest import OperatingPoint
@@ -25,8 +25,6 @@ JPEG_QUALITY = 85
 BETTER, CUT_OFF = 1.1, 0.7
 """A picture must be so much better than the best so far to be kept in its place; what the frame's edge may have cut off
 is worth less."""
-PERSON = 0.5
-"""A frame in which a look gives people this probability is not kept as a picture."""
 SAME_PLACE = 0.1
 """Crops that overlap at least this much (IoU) are taken for the same animal."""
 
@@ -111,6 +109,7 @@ def sightings(
             yield from _end(visits.pop(sighting.species))
         visits[sighting.species] = _Visit(sighting, sighting.last_seen)
     tracks: list[_Track] = []
+    people = People(labels)
     for trigger, predictions in named:
         now = trigger.frame.timestamp
         # Either way: a clock that was set back must not keep visits open until the old time is reached again.
@@ -119,8 +118,7 @@ def sightings(
         if trigger.frame.still:
             tracks = []
         tracks = [track for track in tracks if abs(now - track.last_seen) <= settings.same_animal]
-        # A picture of a person is never stored, whatever else is in it.
-        frame = None if share_of_people(predictions, labels) >= PERSON else trigger.frame
+        frame = None if people.look(trigger, predictions) else trigger.frame
         for prediction in predictions:
             track = _follow(tracks, prediction, settings.looks)
             least = 1 if trigger.frame.still else settings.looks

@@ -33,6 +33,8 @@ MOST_PASSED = timedelta(minutes=1)
 """No more than this has passed between two looks, whatever a clock says that was set in between."""
 NEW_VIEW = timedelta(hours=24)
 """A view that has stayed for so long is the right one."""
+OTHER_PLACE = timedelta(minutes=2)
+"""After such a gap the usual picture is learned anew: nobody knows what was done to the camera in between."""
 RATE, FIRST = 1 / 60, 12
 """The usual picture is learned over five minutes; so many looks make the first one."""
 BRIGHT = 40.0
@@ -78,6 +80,7 @@ class Guard:
         self._lit = 0
         self._usual: dict[bool, _View] = {}
         self._last: datetime | None = None
+        self._source = ""
         self._wrong: timedelta | None = None
         self._well: timedelta | None = None
 
@@ -86,6 +89,9 @@ class Guard:
         now = frame.timestamp
         if self._last is not None and abs(now - self._last) < LOOK_EVERY:
             return
+        if frame.source != self._source or (self._last is not None and abs(now - self._last) > OTHER_PLACE):
+            # The clips of a folder are of other places, and so may be what another camera drops into one.
+            self._usual, self._wrong, self._source = {}, None, frame.source
         passed = min(abs(now - self._last), MOST_PASSED) if self._last is not None else timedelta(0)
         self._last = now
         grey, view = is_infrared(frame.image), _view(luma_of(frame))

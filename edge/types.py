@@ -123,7 +123,7 @@ class Sighting:
     `event_end` is null until then. `frames` counts the frames that support the species.
     `box` belongs to the frame with the best look, of `frame_size` (width, height) pixels. `image` is a JPEG, taken at
     `pictured_at`: of the first confirmation in `new`, of the best picture in `end`; `pictured` tells that there was
-    one. `has_clip` is true at the end of a visit of which a clip was kept. `timestamp_issues` (Camtrap DP): it began
+    one. `has_clip` is true at the end of a visit that was filmed. `timestamp_issues` (Camtrap DP): it began
     before the computer's clock was set, so that its times may be wrong.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import os
@@ -20,8 +21,8 @@ HEADER = struct.Struct("<qI")
 """Before each JPEG in the pipe: milliseconds from the clip's start, and how many bytes follow."""
 MOST_WAITING = 100
 """Pictures that wait for the encoder: 20 s of a live camera. What comes beyond that is left out of the clip."""
-PATIENCE_S = 60.0
-"""How long `close` waits for the encoder."""
+PATIENCE_S, ROOM_S = 20.0, 10.0
+"""How long `close` waits for an encoder that does nothing, and a patient `add` for one that takes nothing."""
 
 
 def require_encoder(what: str) -> None:
@@ -54,16 +55,19 @@ class Video:
         self.path, self.left_out, self._patient = path, 0, patient
         self._beside = unfinished(path)
         self._last = -1
+        if path.is_dir():
+            raise OutboxError(f"{path}: expected the name of a clip, found a folder; choose another name")
         self._waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._room = threading.Semaphore(MOST_WAITING)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            self._beside.touch()
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "edge.encoder", str(self._beside), title],
+                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            )  # fmt: skip
         except OSError as error:
             raise OutboxError(f"cannot write {path}: {error}; check that the folder can be written to") from error
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "edge.encoder", str(self._beside), title],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        )  # fmt: skip
         self._thread = threading.Thread(target=self._feed, name=f"video {path.name}", daemon=True)
         self._thread.start()
 
@@ -72,8 +76,8 @@ class Video:
         milliseconds = round(1000 * seconds)
         if milliseconds <= self._last:
             return
-        if not self._room.acquire(blocking=self._patient):
-            self.left_out += 1
+        if not (self._room.acquire(timeout=ROOM_S) if self._patient else self._room.acquire(blocking=False)):
+            self.left_out, self._patient = self.left_out + 1, False  # It hangs: from now on nothing waits for it.
             return
         self._last = milliseconds
         self._waiting.put(HEADER.pack(milliseconds, len(jpeg)) + jpeg)
@@ -94,10 +98,12 @@ class Video:
             OutboxError: it could not be written; nothing of it is left.
         """
         self.finish()
-        try:
-            self._child.wait(PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
+        # A long clip takes its time at the end, when its index goes to the front.
+        worked = None
+        while self._child.poll() is None and worked != (worked := _seconds_worked(self._child.pid)):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(PATIENCE_S)
+        self._child.kill()
         said = self._end()
         if self._child.returncode or not self._beside.exists():
             self._beside.unlink(missing_ok=True)
@@ -105,6 +111,7 @@ class Video:
         try:
             put_in_place(self._beside, self.path)
         except OSError as error:
+            self._beside.unlink(missing_ok=True)
             raise OutboxError(f"cannot write {self.path}: {error}; check that the folder can be written to") from error
 
     def abandon(self) -> None:
@@ -142,6 +149,15 @@ class Video:
 def unfinished(path: Path) -> Path:
     """The name of a file that is being written: hidden, so that nothing takes it for a whole one."""
     return path.with_name(f".{path.name}.part")
+
+
+def _seconds_worked(process: int) -> float | None:
+    """Of the processor, by a process; None when it is gone. The 14th and 15th field of proc(5)'s stat."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return float(fields[11]) + float(fields[12])
 
 
 def put_in_place(beside: Path, path: Path) -> None:

@@ -8,6 +8,7 @@ import io
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -186,18 +187,62 @@ def test_clip_of_a_visit_without_end_ends(tmp_path: Path, make_frame: MakeFrame)
     assert times(clip)[1] == pytest.approx(60, abs=0.5)
 
 
-@pytest.mark.parametrize("at", [3.0, 9.0, 12.0, 16.0])
+@pytest.mark.parametrize("at", [3.0, 77.0, 85.0, 88.0])
 def test_clip_with_a_person_is_not_kept(tmp_path: Path, make_frame: MakeFrame, at: float) -> None:
-    """Some time before the visit, just before it, in it, and after it."""
-    named: list[Named | Sighting] = list(visit(make_frame, 25, moves=(12, 14)))
+    """Long before the visit; then just before it, in it, and after it."""
+    named: list[Named | Sighting] = list(visit(make_frame, 100, moves=(85, 87)))
     for number in range(round(at * 5), round(at * 5) + 10):
         named[number] = looked(make_frame(number / 5), PERSON, TIGER)
-    named.insert(63, tiger("new", 12.4, event_start=START + timedelta(seconds=12)))
+    named.insert(428, tiger("new", 85.4, event_start=START + timedelta(seconds=85)))
     run(recorder(tmp_path, clips=True), named)
-    clips = list(tmp_path.rglob("*.mp4"))
-    assert len(clips) == (at == 3)
-    if clips:  # It begins when the person has been gone for five seconds: at 10 s instead of 7 s.
-        assert times(clips[0])[1] == pytest.approx(14 + 5 - 10, abs=0.5)
+    assert len(list(tmp_path.rglob("*.mp4"))) == (at == 3)
+
+
+def test_person_who_stands_still_is_in_no_clip(tmp_path: Path, make_frame: MakeFrame) -> None:
+    named: list[Named | Sighting] = [looked(make_frame(number / 5), PERSON) for number in range(5)]
+    named += [looked(make_frame(number / 5)) for number in range(5, 150)]
+    named += [looked(make_frame(number / 5), TIGER) for number in range(150, 160)]
+    named.append(tiger("new", 32, event_start=START + timedelta(seconds=30)))
+    run(recorder(tmp_path, clips=True), named)
+    assert list(tmp_path.rglob("*.mp4")) == []
+
+
+def test_visits_that_overlap_share_a_clip_and_its_encoder(tmp_path: Path, make_frame: MakeFrame) -> None:
+    other = "00000000-0000-4000-8000-000000000001"
+    named: list[Named | Sighting] = list(visit(make_frame, 25, moves=(6, 10)))
+    named.insert(45, tiger("new", 8.4, id=other, species="deer", event_start=START + timedelta(seconds=8)))
+    named.insert(33, tiger("new", 6.4, event_start=START + timedelta(seconds=6)))
+    ends = [tiger("end", 10, event_start=START + timedelta(seconds=6)),
+            tiger("end", 10, id=other, species="deer", event_start=START + timedelta(seconds=8))]  # fmt: skip
+    found = run(recorder(tmp_path, clips=True), [*named, *ends])
+    assert [each.has_clip for each in found] == [False, False, True, True]
+    one, two = sorted(tmp_path.rglob("*.mp4"))
+    assert one.samefile(two)
+
+
+def test_clip_ends_when_no_frames_come(tmp_path: Path, make_frame: MakeFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = recorder(tmp_path, clips=True)
+    named = visit(make_frame, 7, moves=(6, 7))
+    list(made.keep(named))
+    list(made.record([tiger("new", 6.4, event_start=START + timedelta(seconds=6))]))
+    made.tick()
+    assert list(tmp_path.rglob("*.mp4")) == []
+    later = time.monotonic() + 6
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    for _ in range(200):
+        made.tick()
+        if list(tmp_path.rglob("*.mp4")):
+            return
+        time.sleep(0.05)
+    pytest.fail("the clip was not finished")
+
+
+def test_frames_wider_than_the_encoder_can_bear_are_scaled(tmp_path: Path, make_frame: MakeFrame) -> None:
+    wide = np.full((1080, 1920, 3), 99, np.uint8)
+    named: list[Named | Sighting] = [looked(make_frame(number / 5, wide), TIGER) for number in range(8)]
+    run(recorder(tmp_path, clips=True), [*named, tiger("new", 1.4, event_start=START)])
+    capture = cv2.VideoCapture(str(next(tmp_path.rglob("*.mp4"))))
+    assert (capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)) == (1280, 720)
 
 
 def test_one_look_that_is_unsure_of_a_person_spoils_no_clip(tmp_path: Path, make_frame: MakeFrame) -> None:
@@ -219,6 +264,7 @@ def test_oldest_files_go_first_and_those_of_targets_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(media, "RESERVE", 0)
+    caplog.set_level("INFO", "edge-watch")
     made = recorder(tmp_path, most_bytes=15_000)
     for number, species in enumerate(("tiger", "polar bear", "deer", "tiger", "deer")):
         id_ = f"00000000-0000-4000-8000-00000000000{number}"
@@ -229,6 +275,20 @@ def test_oldest_files_go_first_and_those_of_targets_last(
     assert left == ["tiger", "tiger", "deer"]
     assert sum(path.stat().st_size for path in tmp_path.rglob("*.jpg")) <= 15_000
     assert "of the oldest files were deleted to make room" in caplog.text
+
+
+def test_disk_full_of_other_things_costs_no_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is kept stays where deleting it would not bring back the reserve, and that is said once."""
+    list(recorder(tmp_path).record([tiger("new", 3)]))
+    free = os.statvfs(tmp_path)
+    monkeypatch.setattr(media, "RESERVE", free.f_bavail * free.f_frsize + 10**9)
+    made = recorder(tmp_path)
+    for number in range(1, 4):
+        list(made.record([tiger("new", 3, id=f"00000000-0000-4000-8000-00000000000{number}")]))
+    assert files(tmp_path) == [f"{NAME}.jpg"]
+    assert caplog.text.count("are left: no pictures are kept") == 1
 
 
 def test_disk_that_is_full_is_told_and_the_sightings_pass(

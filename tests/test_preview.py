@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge.preview import KNOWN, LOOKS, MOVES, Preview, fitted
+from edge.preview import KNOWN, LOOKS, MOVES, Preview, framed, scaled
 from edge.types import BBox, Crop, Frame, Named, Prediction, Trigger
 from models.labels import Label, LabelMap
 from tests.samples import sighting
@@ -59,7 +59,11 @@ def test_boxes_are_where_they_belong_and_change_colour_in_a_visit(tmp_path: Path
 
 def test_photos_of_other_sizes_and_hours_apart_are_a_second_each(tmp_path: Path, make_frame: MakeFrame) -> None:
     preview = Preview(tmp_path / "out.mp4", LABELS, patient=True)
-    photos = [make_frame(3600 * hour, np.full((120 + 40 * hour, 160, 3), 99, np.uint8)) for hour in range(3)]
+    sizes = ((120, 160), (900, 400), (480, 1920))
+    photos = [
+        make_frame(3600 * hour, np.full((*size, 3), 99, np.uint8), still=True) for hour, size in enumerate(sizes)
+    ]
+    photos[2] = make_frame(3600, np.full((480, 1920, 3), 99, np.uint8), still=True)  # In the same second as another.
     list(preview.keep([named(photo) for photo in photos]))
     preview.close()
     capture = cv2.VideoCapture(str(tmp_path / "out.mp4"))
@@ -67,10 +71,10 @@ def test_photos_of_other_sizes_and_hours_apart_are_a_second_each(tmp_path: Path,
     while capture.grab():
         times.append(round(capture.get(cv2.CAP_PROP_POS_MSEC)))
     assert times == [0, 1000, 2000]
-    assert [frame.shape for frame in shown(tmp_path / "out.mp4")] == [(120, 160, 3)] * 3
+    assert [frame.shape for frame in shown(tmp_path / "out.mp4")] == [(720, 1280, 3)] * 3
 
 
-def test_fitted_keeps_the_shape_between_bars() -> None:
-    tall = fitted(np.full((200, 100, 3), 255, np.uint8), (160, 120))
+def test_picture_of_another_shape_stands_between_bars() -> None:
+    tall = framed(scaled(np.full((200, 100, 3), 255, np.uint8), (160, 120)), (160, 120))
     assert tall.shape == (120, 160, 3)
     assert [int(tall[60, x, 0]) for x in (0, 49, 50, 109, 110, 159)] == [0, 0, 255, 255, 0, 0]

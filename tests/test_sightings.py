@@ -270,8 +270,18 @@ def test_animal_at_the_edge_is_a_worse_picture_than_a_smaller_one_within(make_fr
 
 
 def test_frame_with_a_person_is_no_picture_of_the_tiger_beside(make_frame: MakeFrame) -> None:
-    both = (("tiger", 0.95), ("person", 0.6, THERE))
+    both = (("tiger", 0.95), ("person", 0.55, THERE))
     end = pictured(make_frame, [(both, 10)] * 5)
     assert (end.type, end.species, end.image, end.pictured) == ("end", "tiger", None, False)
     later = pictured(make_frame, [(both, 10)] * 5 + [((("tiger", 0.95),), 90)])
     assert (brightness(later), later.pictured) == (90, True)
+
+
+def test_no_picture_is_kept_in_the_minute_after_a_person(make_frame: MakeFrame) -> None:
+    """He may be in it, standing still, or taken for something else."""
+    person = [look(make_frame(number / 5), ("person", 0.9, THERE)) for number in range(5)]
+    for wait, kept in ((50, False), (62, True)):
+        tiger = [look(make_frame(wait + number / 5), ("tiger", 0.95)) for number in range(5)]
+        [new] = [each for each in sightings([*person, *tiger], LABELS, POINTS, GAP)
+                 if (each.type, each.species) == ("new", "tiger")]  # fmt: skip
+        assert (new.image is not None, new.pictured) == (kept, kept)

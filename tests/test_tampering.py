@@ -135,3 +135,12 @@ def test_luma_of_the_camera_is_looked_at_instead_of_the_picture(make_frame: Make
     luma = cv2.resize(cv2.cvtColor(forest(), cv2.COLOR_BGR2GRAY), (320, 180))
     assert looks(make_frame, [forest()] * 60, guard := Guard(), luma=luma) == {"None"}
     assert looks(make_frame, [forest()] * 30, guard, start=600, luma=luma // 50) == {"None", "dark"}
+
+
+def test_clips_of_other_places_are_no_turned_camera(make_frame: MakeFrame) -> None:
+    guard = Guard()
+    for number in range(8):
+        frames = (
+            make_frame(400 * number + second, forest(number), source=f"clip{number}") for second in range(300)
+        )
+        assert {guard.harm for _ in guarded(frames, guard)} == {None}

@@ -91,6 +91,8 @@ def test_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(OutboxError, match=r"cannot write .*clip\.mp4: .*check that the folder can be written to"):
         Video(tmp_path / "file/clip.mp4", "x")
+    with pytest.raises(OutboxError, match="expected the name of a clip, found a folder"):
+        Video(tmp_path, "x")
 
 
 def test_encoder_that_hangs_makes_pictures_left_out_and_watching_goes_on(tmp_path: Path) -> None:
@@ -114,6 +116,20 @@ def test_patient_clip_of_a_replay_has_every_picture(tmp_path: Path) -> None:
         made.add(jpeg(number), number / 5)
     made.close()
     assert (made.left_out, len(frames(tmp_path / "clip.mp4"))) == (0, video.MOST_WAITING * 2)
+
+
+def test_patient_clip_waits_for_no_encoder_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video, "ROOM_S", 0.1)
+    monkeypatch.setattr(video, "PATIENCE_S", 0.2)
+    made = Video(tmp_path / "clip.mp4", "x", patient=True)
+    made._child.send_signal(signal.SIGSTOP)
+    noise = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8))[1].tobytes()
+    for number in range(300):
+        made.add(noise, number / 5)
+    assert made.left_out >= 300 - video.MOST_WAITING - 1
+    with pytest.raises(OutboxError, match="cannot write"):
+        made.close()
+    assert os.listdir(tmp_path) == []
 
 
 def test_encoder_ends_with_the_program_that_started_it(tmp_path: Path) -> None:

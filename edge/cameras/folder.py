@@ -19,6 +19,7 @@ from models.errors import CameraError, ImageError, OutboxError, UsageError
 from models.images import SUFFIXES
 
 log = logging.getLogger("edge-watch")
+logging.getLogger("watchfiles").setLevel(logging.WARNING)  # It has a line for every file, and for each part of one.
 
 SETTLED_S = 2.0
 """A file that has its end is read when it has not changed for this long ..."""
