@@ -104,6 +104,7 @@ class Database:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA journal_size_limit = 4194304")
+            db.execute("PRAGMA cache_size = -256")  # kB; the rest of what was read is the system's to keep or not.
             if self._max_bytes is not None:
                 # A file at its own cap is an ordinary state in which DELETE works; on a full disk it would not.
                 page_size = db.execute("PRAGMA page_size").fetchone()[0]
