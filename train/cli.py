@@ -88,6 +88,8 @@ def _recipe_options(group: argparse._ArgumentGroup) -> None:
                             f"(default: {DEFAULT.backbone})")
     group.add_argument("--weights", metavar="imagenet|none|FILE", help="what training starts from: a download, nothing "
                        f"or a .weights.h5 file (default: {DEFAULT.weights})")
+    group.add_argument("--teacher", metavar="none|BUNDLE", help="a float bundle of the same photos, usually of a "
+                       f"larger network, to learn from as well (default: {DEFAULT.teacher})")
     group.add_argument("--unfreeze", type=_layers, metavar="N|all",
                        help=f"fine-tune the backbone's last N layers (default: {DEFAULT.unfreeze})")
     group.add_argument("--size", type=_count, metavar="PIXELS",
@@ -139,6 +141,7 @@ def _fit(arguments: argparse.Namespace, command: str) -> int:
     from train.photos.data import check_classes, find_photos
     from train.photos.origin import about
     from train.photos.table import read_table
+    from train.teacher import open_teacher
 
     # All that can be refused is refused before the slow import of TensorFlow.
     recipe = recipe_of(arguments)
@@ -153,6 +156,7 @@ def _fit(arguments: argparse.Namespace, command: str) -> int:
     if re.search(r"[/\x00-\x1f\x7f-\x9f]", name):
         raise UsageError(f"--name: expected a name without / and control characters, found {name!r}; choose another")
     require_free(out, arguments.force)
+    taught = None if recipe.teacher == "none" else open_teacher(Path(recipe.teacher), labels.names, recipe.size)
     for note in data.notes:
         say(note)
     with _partial(out, recipe, arguments) as partial:
@@ -163,7 +167,7 @@ def _fit(arguments: argparse.Namespace, command: str) -> int:
         from train.job import Job, train
 
         train(Job(data, labels, described, recipe, out, name, number, command, arguments.force,
-                  partial, arguments.split), partial.work, say)
+                  partial, arguments.split, taught), partial.work, say)
         partial.finish()
     return 0
 
@@ -202,7 +206,7 @@ def recipe_of(arguments: argparse.Namespace) -> Recipe:
     recipe = read_recipe(arguments.recipe) if arguments.recipe else DEFAULT
     for setting in arguments.set:
         recipe = override(recipe, setting)
-    for key in ("backbone", "weights", "unfreeze", "size", "epochs", "seed", "deterministic"):
+    for key in ("backbone", "weights", "teacher", "unfreeze", "size", "epochs", "seed", "deterministic"):
         if (value := getattr(arguments, key)) is not None:
             recipe = apply(recipe, {key: value}, f"--{key}")
     weights = recipe.weights

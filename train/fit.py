@@ -17,7 +17,7 @@ from models.evaluation import fit_temperature, softmax
 from models.preprocess import infrared
 from train import stop
 from train.backbones import build
-from train.head import fit_head, loss
+from train.head import Taught, accuracy, fit_head, loss
 from train.measure import Network, keras_network, logits, same
 from train.partial import Partial, State
 from train.photos.store import Store
@@ -114,7 +114,8 @@ def _fine_tune(
     """Fine-tune from where the keeper's history ends, with the partial's state if it has one."""
     unfreeze(backbone, recipe.unfreeze)
     epochs, steps = length(recipe, len(examples.train))
-    model.compile(optimizer(recipe, steps, epochs), loss(recipe), weighted_metrics=[], metrics=["accuracy"],
+    learned = (Taught(recipe), [accuracy]) if examples.teacher else (loss(recipe), ["accuracy"])
+    model.compile(optimizer(recipe, steps, epochs), learned[0], weighted_metrics=[], metrics=learned[1],
                   # Without XLA: on a CPU it trains on 4 photos a second where TensorFlow's own kernels train on 37.
                   jit_compile=False)
     model.optimizer.build(model.trainable_variables)

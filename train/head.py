@@ -30,6 +30,29 @@ def loss(recipe: Recipe) -> keras.losses.Loss:
     return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
 
 
+class Taught(keras.losses.Loss):  # type: ignore[misc]
+    """The loss of logits against one-hot classes and, beside them, a teacher's logits of the same pictures."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self._loss, self._share, self._temperature = loss(recipe), recipe.teacher_share, recipe.teacher_temperature
+
+    def call(self, wanted: Any, logits: Any) -> Any:
+        """(n,) float32, for (n, 2 * classes) and (n, classes)."""
+        classes, said = tf.split(wanted, 2, axis=1)
+        likely = tf.nn.softmax(said / self._temperature)
+        soft = tf.nn.softmax_cross_entropy_with_logits(likely, logits / self._temperature)
+        # Times the square, as what one logit moves it by falls with that (Hinton et al. 2015).
+        return ((1.0 - self._share) * self._loss.call(classes, logits)
+                + self._share * self._temperature**2 * soft)
+
+
+def accuracy(wanted: Any, logits: Any) -> Any:
+    """(n,) float32: 1 where logits are right; a teacher's, beside the one-hot classes, do not count."""
+    classes = wanted[:, : logits.shape[1]]
+    return tf.cast(tf.argmax(classes, axis=1) == tf.argmax(logits, axis=1), tf.float32)
+
+
 def fit_head(model: keras.Model, recipe: Recipe, examples: Examples, working: Path) -> dict[str, float]:
     """Train the layer `logits` of a classifier until it no longer changes; the other layers stay as they are.
 

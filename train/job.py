@@ -15,7 +15,7 @@ from models.bundle import CALIBRATION, CARD, GOLDEN, KERAS, SPLIT, ModelBundle, 
 from models.errors import EdgeWatchError
 from models.labels import LabelMap
 from models.manifest import LIGHTINGS, Provenance
-from train import package, stop
+from train import package, stop, teacher
 from train.card import card
 from train.fit import Trained, fit
 from train.measure import Network, keras_network
@@ -57,6 +57,13 @@ class Job:
     """What an earlier run had reached, and where this one's checkpoints go."""
     split: Path | None = None
     """A `split.csv` to use again."""
+    teacher: ModelBundle | None = None
+    """Of the recipe, opened."""
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """What the result depends on beside the recipe and the photos."""
+        return package.versions() | ({"teacher": teacher.about(self.teacher)} if self.teacher else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +93,16 @@ def train(job: Job, working: Path, say: Say) -> ModelBundle:
     started = time.monotonic()
     material = _read(job, working, say)
     sides, truth = material.sides, material.truth
+    if job.teacher:
+        teacher.require_same_sides(job.teacher, material.data.photos)
     say("photos: " + ", ".join(f"{len(rows)} {split}" for split, rows in sides.items()))
     if job.partial:
-        found = package.versions()
-        job.partial.begin(split_csv(material.data.photos), {key: found[key] for key in ("tensorflow", "keras")})
+        job.partial.begin(split_csv(material.data.photos), {
+            key: found for key, found in job.versions.items() if key in ("tensorflow", "keras", "teacher")})
     trained = fit(job.recipe, Examples(
         pixels=material.pictures.pixels, truth=truth, train=sides["train"], val=sides["val"],
         blank=sides["train"][np.isin(truth[sides["train"]], material.labels.of_type("blank"))],
-        classes=len(material.labels),
+        classes=len(material.labels), teacher=teacher.said_by(job.teacher, working) if job.teacher else None,
     ), working, say, job.partial, job.partial.logs if job.partial else None)
     say("measuring")
     network = keras_network(trained.model)
@@ -178,7 +187,7 @@ def _write(
                                          recipe.calibration, recipe.seed)
     notes = [*_notes(material, trained), *([_unreadable(pictures)] if pictures.broken else [])]
     provenance = Provenance(
-        command=job.command, created=package.now(), versions=package.versions(), data=str(data.root),
+        command=job.command, created=package.now(), versions=job.versions, data=str(data.root),
         photos={split: len(rows) for split, rows in material.sides.items()}, backbone=recipe.backbone,
         weights=recipe.weights, seed=recipe.seed, left_out=len(pictures.broken), excluded=data.excluded,
         settings=asdict(recipe),

@@ -12,7 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from train.augment import augment
-from train.measure import Pixels
+from train.measure import Network, Pixels
 from train.photos.store import Store
 from train.recipe import Recipe
 
@@ -26,7 +26,7 @@ class Examples:
     """What is trained on, as rows of `pixels`; test photos are in none of the lists.
 
     `pixels`: (n, size, size, 3) uint8 RGB. `truth`: (n,) class indexes. `train`, `val`, `blank`: rows; `blank` are
-    those training photos that show no animal.
+    those training photos that show no animal. `teacher`: the network whose answers are learned as well.
     """
 
     pixels: Pixels
@@ -35,6 +35,7 @@ class Examples:
     val: NDArray[np.int64]
     blank: NDArray[np.int64]
     classes: int
+    teacher: Network | None = None
 
 
 def class_weights(recipe: Recipe, examples: Examples) -> NDArray[np.float32]:
@@ -72,6 +73,8 @@ def batches(recipe: Recipe, examples: Examples, first: int, epochs: int) -> Any:
 
     The pictures are (batch, size, size, 3) float32 RGB, 0-255, shuffled and augmented anew in each epoch. An epoch
     depends on its number and the recipe's seed only. Nothing is kept in memory but the batches that come next.
+
+    With a teacher its logits of the same pictures stand beside the classes: (batch, 2 * classes).
     """
     truth, weights = tf.constant(examples.truth), tf.constant(class_weights(recipe, examples))
 
@@ -88,7 +91,12 @@ def batches(recipe: Recipe, examples: Examples, first: int, epochs: int) -> Any:
 
     def labelled(pictures: Any, rows: Any) -> tuple[Any, Any, Any]:
         labels = tf.gather(truth, rows)
-        return pictures, tf.one_hot(labels, examples.classes), tf.gather(weights, labels)
+        wanted = tf.one_hot(labels, examples.classes)
+        if teacher := examples.teacher:
+            said = tf.numpy_function(lambda pictures: teacher(np.rint(pictures).astype(np.uint8)), (pictures,),
+                                     tf.float32, stateful=False)
+            wanted = tf.concat([wanted, tf.ensure_shape(said, wanted.shape)], axis=1)
+        return pictures, wanted, tf.gather(weights, labels)
 
     return tf.data.Dataset.range(first, epochs).flat_map(one_epoch).map(labelled).prefetch(2)
 

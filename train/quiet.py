@@ -1,8 +1,11 @@
-"""Importing TensorFlow, which takes seconds, without what it prints."""
+"""TensorFlow, whose import takes seconds, without what it prints."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
+from collections.abc import Iterator
 
 from models.errors import MissingRuntimeError
 
@@ -14,16 +17,30 @@ def import_tensorflow() -> None:
         MissingRuntimeError: it is not installed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # Its C++ part writes to the terminal before it reads that setting, past sys.stderr.
-    terminal = os.dup(2)
     try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+        # Its C++ part writes to the terminal before it reads that setting.
+        with quiet():
             import keras  # noqa: F401
             import tensorflow  # noqa: F401
     except ImportError as error:
         raise MissingRuntimeError(f"expected TensorFlow, found none ({error}); "
                                   f"type, in the checkout: pip install '.[train]'") from error
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what is printed meanwhile from the terminal, also what C++ writes past sys.stdout and sys.stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    kept = {number: os.dup(number) for number in (1, 2)}
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            for number in kept:
+                os.dup2(nowhere.fileno(), number)
+        yield
     finally:
-        os.dup2(terminal, 2)
-        os.close(terminal)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        for number, terminal in kept.items():
+            os.dup2(terminal, number)
+            os.close(terminal)

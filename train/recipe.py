@@ -103,6 +103,13 @@ class Recipe:
     """`balanced` draws every class equally often; class weights then have nothing left to do."""
     imbalance: float = 0.25
     """Class weights are (mean count / count) to this power: 0 trusts the counts, 1 makes all classes equal."""
+    teacher: str = "none"
+    """`none` or a float bundle of the same photos: fine-tuning also learns what that network says of each picture
+    (Hinton et al. 2015, "Distilling the Knowledge in a Neural Network")."""
+    teacher_share: float = 0.9
+    """Of the loss; what is left of it is for the labels."""
+    teacher_temperature: float = 2.0
+    """Both networks' logits are divided by it: above 1 it counts more which other classes a picture resembles."""
     calibration: int = 220
     """Pictures for `convert`; about 200 are enough for the ranges of the activations."""
     seed: int = 1
@@ -124,6 +131,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "contrast": SHARE, "colour": SHARE, "infrared": SHARE, "low_light": SHARE, "noise": SHARE, "motion_blur": SHARE,
     "occlusion": SHARE, "jpeg": SHARE, "coarse": SHARE, "epochs": (0, 100_000), "head_rate": SHARE, "fine_rate": SHARE,
     "decay": SHARE, "imbalance": (0, 4), "seed": (0, 2**32 - 1), "gamma": (0, 3),
+    "teacher_share": SHARE, "teacher_temperature": (0.1, 100),
 }
 """The least and the most that a setting may be if it is a number; `unfreeze` is at least 0."""
 
