@@ -47,7 +47,6 @@ class _Clip:
     video: Video
     start: datetime
     names: list[Path]
-    over: bool = False
 
 
 class Recorder:
@@ -83,6 +82,7 @@ class Recorder:
         self._clips, self._patient, self._most_bytes = clips, patient, most_bytes
         self._ring: deque[tuple[datetime, bytes]] = deque()
         self._clip: _Clip | None = None
+        self._ending: list[_Clip] = []
         self._written: dict[str, datetime | None] = {}  # Visit and time of its picture.
         self._filmed: set[str] = set()
         self._bytes: int | None = None
@@ -124,26 +124,29 @@ class Recorder:
 
     def tick(self) -> None:
         """End the clip also when no frames come: between the files of a folder, or while a camera stalls."""
-        if self._clip is not None and time.monotonic() - self._heard > AFTER.total_seconds():
-            self._finish(self._clip)
-            self._close_if_done()
+        if time.monotonic() - self._heard > AFTER.total_seconds():
+            self.finish()
+        self._close_those_done()
 
     def finish(self) -> None:
         """No frames come any more: let the encoder go on by itself."""
         if self._clip is not None:
-            self._finish(self._clip)
+            self._clip.video.finish()
+            self._ending.append(self._clip)
+            self._clip = None
 
     def close(self) -> None:
         """Wait for what is being made."""
         self.finish()
-        self._close()
+        for clip in self._ending:
+            self._close(clip)
+        self._ending = []
 
     def _remember(self, frame: Frame, quiet: bool) -> None:
         now = frame.timestamp
         while self._ring and abs(now - self._ring[0][0]) > BEFORE + CONFIRMING:
             self._ring.popleft()
-        clip = self._clip if self._clip is not None and not self._clip.over else None
-        if quiet and clip is None and self._ring and abs(now - self._ring[-1][0]) < QUIET_EVERY:
+        if quiet and self._clip is None and self._ring and abs(now - self._ring[-1][0]) < QUIET_EVERY:
             return
         image = frame.image
         if image.shape[1] > WIDEST:
@@ -151,13 +154,13 @@ class Recorder:
             image = cv2.resize(image, (WIDEST, down), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         jpeg = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))[1].tobytes()
         self._ring.append((now, jpeg))
-        if clip is not None:
-            clip.video.add(jpeg, (now - clip.start).total_seconds())
+        if self._clip is not None:
+            self._clip.video.add(jpeg, (now - self._clip.start).total_seconds())
 
     def _leave_out_people(self) -> None:
         """A person may be in every picture of the last seconds, recognized only now."""
         self._ring.clear()
-        if self._clip is not None and not self._clip.over:
+        if self._clip is not None:
             log.info("no clip of %s: there is a person in it", self._clip.names[0].name.split("_")[1])
             self._clip.video.abandon()
             self._clip = None
@@ -169,10 +172,10 @@ class Recorder:
         elif self._clips and sighting.observation_type != "human" and sighting.id not in self._filmed:
             self._filmed.add(sighting.id)
             path = self._path(sighting, ".mp4")
-            if self._clip is not None and not self._clip.over:
+            if self._clip is not None:
+                # One encoder at a time: it needs as much memory as all the rest.
                 self._clip.names.append(path)
                 return
-            self._close()  # One encoder at a time: it needs as much memory as all the rest.
             pictures = [each for each in self._ring if each[0] >= sighting.event_start - BEFORE]
             if pictures and self._room_for(CLIP_BYTES):
                 video = Video(path, description(sighting, self._deployment), self._patient)
@@ -181,28 +184,23 @@ class Recorder:
                     video.add(jpeg, (taken - self._clip.start).total_seconds())
 
     def _has_clip(self, path: Path) -> bool:
-        return path.exists() or (self._clip is not None and path in self._clip.names)
-
-    def _finish(self, clip: _Clip) -> None:
-        clip.over = True
-        clip.video.finish()
+        making = [*self._ending, *([self._clip] if self._clip is not None else [])]
+        return path.exists() or any(path in clip.names for clip in making)
 
     def _end_clip(self, now: datetime) -> None:
-        if self._clip is not None and not self._clip.over:
+        if self._clip is not None:
             quiet = self._busy is None or abs(now - self._busy) > AFTER
             if quiet or abs(now - self._clip.start) > LONGEST:
-                self._finish(self._clip)
-        self._close_if_done()
+                self.finish()
+        self._close_those_done()
 
-    def _close_if_done(self) -> None:
-        if self._clip is not None and self._clip.over and self._clip.video.done:
-            self._close()
+    def _close_those_done(self) -> None:
+        for clip in [clip for clip in self._ending if clip.video.done]:
+            self._ending.remove(clip)
+            self._close(clip)
 
-    def _close(self) -> None:
-        """Give the clip its names, waiting for the encoder if it is not done."""
-        clip, self._clip = self._clip, None
-        if clip is None:
-            return
+    def _close(self, clip: _Clip) -> None:
+        """Give a clip its names, waiting for the encoder if it is not done."""
         try:
             clip.video.close()
             self._bytes = (self._bytes or 0) + clip.video.path.stat().st_size

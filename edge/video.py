@@ -54,7 +54,7 @@ class Video:
     def __init__(self, path: Path, title: str, patient: bool = False) -> None:
         self.path, self.left_out, self._patient = path, 0, patient
         self._beside = unfinished(path)
-        self._last = -1
+        self._last, self._ended = -1, False
         if path.is_dir():
             raise OutboxError(f"{path}: expected the name of a clip, found a folder; choose another name")
         self._waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -74,7 +74,7 @@ class Video:
     def add(self, jpeg: bytes, seconds: float) -> None:
         """Append a picture at its time from the clip's start; one that is not later than the last is left out."""
         milliseconds = round(1000 * seconds)
-        if milliseconds <= self._last:
+        if self._ended or milliseconds <= self._last:
             return
         if not (self._room.acquire(timeout=ROOM_S) if self._patient else self._room.acquire(blocking=False)):
             self.left_out, self._patient = self.left_out + 1, False  # It hangs: from now on nothing waits for it.
@@ -140,10 +140,8 @@ class Video:
                     self._room.release()
         except OSError as error:  # The encoder has ended; `close` says why.
             log.debug("%s: %s", self.path, error)
-            for _ in range(MOST_WAITING):  # `add` must not wait for it.
-                self._room.release()
-            while self._waiting.get() is not None:
-                self._room.release()
+            self._ended = True
+            self._room.release(MOST_WAITING)  # Nobody must wait for it.
 
 
 def unfinished(path: Path) -> Path:

@@ -71,9 +71,12 @@ def test_time_that_does_not_move_on_is_left_out(tmp_path: Path) -> None:
     assert [(round(at), value > 100) for at, value, _ in frames(tmp_path / "clip.mp4")] == [(0, False), (1, True)]
 
 
-def test_abandoned_clip_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("wait", [0.0, 0.05, 0.2, 0.4])
+def test_abandoned_clip_leaves_nothing(tmp_path: Path, wait: float) -> None:
     made = Video(tmp_path / "clip.mp4", "x")
     made.add(jpeg(10), 0)
+    time.sleep(wait)
+    made.add(jpeg(20), 1)
     made.abandon()
     assert os.listdir(tmp_path) == []
 
