@@ -64,7 +64,7 @@ def test_event_is_explained_look_by_look(tmp_path: Path, capsys: pytest.CaptureF
         f"2026-05-01 06:00:00 to 06:00:09, by night, oak, event {ID}",
         "",
         " time  where       size  weight  looks like                           so far",
-        "0.0 s  middle      20 %    1.00  leopard 60 %  tiger 30 %            leopard 27 %",
+        "0.0 s  middle      20 %    1.00  leopard 60 %  tiger 30 %             leopard 27 %",
         "0.6 s  lower left  25 %    0.20  tiger 91 %    leopard 5 %  lion 1 %  tiger 73 %",
         "2.4 s  lower left  25 %    0.20  tiger 91 %    leopard 5 %  lion 1 %  tiger 97 %",
     ]
@@ -85,7 +85,7 @@ def test_unknown_event_is_one_line_with_the_newest(tmp_path: Path, capsys: pytes
     others = [sighting(id=f"{number}" * 8, event_start=START + timedelta(hours=number)) for number in range(7)]
     store(tmp_path, *others)
     code, out, err = explain(tmp_path, "0197a1", capsys)
-    newest = ", ".join(f"{number}{f'{number}' * 7} (tiger, 2026-05-01 {6 + number:02}:00)" for number in (6, 5, 4, 3, 2))
+    newest = ", ".join(f"{f'{number}' * 8} (tiger, 2026-05-01 {6 + number:02}:00)" for number in (6, 5, 4, 3, 2))
     assert (code, out) == (2, "")
     assert err == ("edge-watch: --explain 0197a1: expected an event's id or its first 6 characters or more, found no "
                    f"such event; the newest are {newest}\n")  # fmt: skip
