@@ -32,7 +32,7 @@ class CropSettings:
     `again`: how often it then is.
     """
 
-    margin: float = 0.2
+    margin: float = 0.1
     most: int = 3
     linger: timedelta = timedelta(seconds=10)
     again: timedelta = timedelta(seconds=1)

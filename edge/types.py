@@ -171,6 +171,16 @@ class Sighting:
     evidence: tuple[Look, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What one animal, or what was taken for one, was believed to be at most: for the budget of false alarms.
+
+    `at`: when it was first seen. `highest`: name of a class or group -> the highest probability that it reached.
+    """
+
+    at: datetime
+    lighting: Lighting
+    highest: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)

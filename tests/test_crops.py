@@ -128,7 +128,7 @@ def boxes(make_frame: MakeFrame, *regions: tuple[BBox, ...]) -> list[list[BBox]]
 
 def test_tail_of_an_animal_that_stands_is_looked_at_with_the_animal(make_frame: MakeFrame) -> None:
     height, width = make_frame(0).image.shape[:2]
-    whole, tail = (square(region, 0.2, width, height) for region in (ANIMAL, TAIL))
+    whole, tail = (square(region, CropSettings().margin, width, height) for region in (ANIMAL, TAIL))
     found = boxes(make_frame, (ANIMAL,), *[(TAIL, EAR)] * 60)
     assert found[:50] == [[whole]] * 50
     # Nothing of its size has moved for ten seconds: it has left, and something small moves on.
