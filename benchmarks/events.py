@@ -2,11 +2,11 @@
 
     python benchmarks/events.py [--model BUNDLE] [--scenes DIR] [--clips NAME,...] [--degraded]
 
-The target is once `tiger` alone, and once every other species in turn. Each clip goes through the daemon's chain once,
-with all species as targets: each is told by itself, so these are the alerts that it would give as the only target. An
-alert of a group that the species belongs to counts apart. Visits of species that the model does not know count as
-missed. The peers (benchmarks/peers.py) see the same frames with the same model. An alert fits a visit from its start to
-1 s after its end, and belongs to one at most.
+The target is once `tiger` alone, and once every other species in turn. Each clip goes through the daemon's chain once;
+the stage that alerts then hears its sightings again for each target, as only there the targets matter. An alert of a
+group that the species belongs to counts apart; one that several targets get is one alert. Visits of species that the
+model does not know count as missed. The peers (benchmarks/peers.py) see the same frames with the same model. An alert
+fits a visit from its start to 1 s after its end, and belongs to one at most.
 
 The first table is with `--event-gap 15 --alert-interval 0`, since some visits lie 25 s apart, the second with the
 defaults; the peers know neither. `--degraded` prints one table instead: the first again for clips of half the size, a
@@ -33,13 +33,14 @@ import cv2
 
 from benchmarks.degraded import CHANGES
 from benchmarks.peers import Alarm, FrigateVote, HobbyLoop
+from edge.alerts import alerts
 from edge.cameras.clip import Clip
 from edge.settings import Settings
-from edge.truth.compare import Outcome, matched
-from edge.truth.replay import Replay, Seen, replay
-from edge.truth.report import table
+from edge.truth.matching import Outcome, matched
+from edge.truth.summary import table
 from edge.truth.visits import Visit, read_rows
-from edge.types import Frame
+from edge.truth.witness import Replay, Seen, replay
+from edge.types import Deployment, Frame, Sighting
 from models.bundle import ModelBundle, default_bundle
 from models.classifier import Classifier
 
@@ -79,16 +80,16 @@ class Result:
     others: Found = field(default_factory=Found)
     empty: int = 0
 
-    def add(self, clip: str, visits: list[Visit], alerts: list[Seen], seen: Replay) -> None:
+    def add(self, clip: str, visits: list[Visit], told: list[Seen], seen: Replay) -> None:
         """Count the alerts of one clip."""
         mine = [visit for visit in visits if visit.species == TARGET]
-        outcomes, false = matched(mine, [each for each in alerts if each.may_be(TARGET)], seen)
+        outcomes, false = matched(mine, [each for each in told if each.may_be(TARGET)], seen)
         self.target.outcomes += [(clip, outcome) for outcome in outcomes]
         self.target.false += [(clip, each) for each in false]
-        outcomes, false = matched(visits, [each for each in alerts if each.species != TARGET], seen)
+        outcomes, false = matched(visits, [each for each in told if each.species != TARGET], seen)
         self.others.outcomes += [(clip, outcome) for outcome in outcomes if outcome.visit.species != TARGET]
         self.others.false += [(clip, each) for each in false]
-        self.empty += 0 if visits else len(alerts)
+        self.empty += 0 if visits else len(told)
 
 
 def look(job: tuple[Path, Settings, str, bool]) -> tuple[str, dict[str, tuple[list[Seen], Replay]]]:
@@ -100,12 +101,32 @@ def look(job: tuple[Path, Settings, str, bool]) -> tuple[str, dict[str, tuple[li
     found = replay(loop.watch(frames) if peers else frames, _classifier, settings, [vote] if peers else [])
     for each in found.seen:
         each.image = None  # It would travel between processes for nothing.
-    told = {OURS: (found.alerts, found)}
+    told = {OURS: (in_turn(found, settings), found)}
     if peers:
         for name, alarms in zip(PEERS, (loop.alarms, vote.alarms), strict=True):
             seen = [_seen(number, alarm, times[0]) for number, alarm in enumerate(alarms)]
             told[name] = seen, dataclasses.replace(found, seen=seen)
     return path.stem, told
+
+
+def in_turn(found: Replay, settings: Settings) -> list[Seen]:
+    """The alerts of a replay with each of the species as the only target."""
+    seen, told = {each.id: each for each in found.seen}, dict[tuple[str, str], Seen]()
+    for target in settings.species:
+        now = 0.0
+
+        def heard() -> Iterator[Sighting]:
+            nonlocal now
+            for at, sighting in found.heard:
+                now = at
+                yield sighting
+
+        for alert in alerts(heard(), (target,), settings.alert_interval, Deployment("benchmark"), "of all"):
+            name, first = alert.sighting.species, alert.sighting.probability
+            told[alert.sighting.id, name] = dataclasses.replace(
+                seen[alert.sighting.id], species=name, members=alert.sighting.members, told=now, first=first
+            )
+    return list(told.values())
 
 
 def _changed(path: Path, change: str) -> Iterator[Frame]:
@@ -148,8 +169,8 @@ def measure(
         jobs = sorted(jobs, key=lambda job: -job[0].stat().st_size)
         found = dict(pool.imap_unordered(look, jobs, chunksize=1))
     for clip in order:
-        for name, (alerts, seen) in found[clip].items():
-            results.setdefault(name, Result()).add(clip, visits[clip], alerts, seen)
+        for name, (told, seen) in found[clip].items():
+            results.setdefault(name, Result()).add(clip, visits[clip], told, seen)
     return results
 
 

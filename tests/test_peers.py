@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from datetime import timedelta
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks import events
 from benchmarks.degraded import dark, half, noise, noisy, slow
+from benchmarks.events import in_turn
 from benchmarks.peers import FrigateVote, HobbyLoop
-from edge.types import BBox, Crop, Frame, Named, Prediction, Trigger
+from edge.settings import Settings
+from edge.truth.witness import Replay, Seen
+from edge.types import BBox, Crop, Frame, Named, Prediction, Sighting, Trigger
 from models.labels import Label, LabelMap
 from tests.conftest import START
 
@@ -127,11 +131,25 @@ def test_worse_clips_are_as_much_worse_as_they_say(make_frame: MakeFrame) -> Non
     assert list(noisy([])) == []
 
 
-def test_benchmark_prints_its_table(
-    shared: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from benchmarks import events
+def test_alerts_of_each_target_in_turn_are_those_of_a_watch_for_it_alone() -> None:
+    def new(id: str, species: str, second: float) -> tuple[float, Sighting]:
+        begun = START + timedelta(seconds=second)
+        return second + 1, Sighting("new", id, species, "", "animal", 0.9, begun, begun, None, "day", 3, HERE,
+                                    (320, 180), "clip", True, False)  # fmt: skip
 
+    heard = [new("a", "tiger", 10), new("b", "lion", 20), new("c", "tiger", 50), new("d", "zebra", 60)]
+    seen = [Seen(each.id, each.species, "animal", "day", at - 1, at, at + 5, 0.9, 0.9, 3) for at, each in heard]
+    found = Replay(seen=seen, heard=heard)
+    for seconds, expected in ((90, ["a", "b"]), (0, ["a", "b", "c"])):
+        settings = Settings(species=("lion", "tiger"), alert_interval=timedelta(seconds=seconds))
+        told = in_turn(found, settings)
+        assert sorted((each.id, each.told) for each in told) == [
+            (each.id, each.at) for each in seen if each.id in expected]  # fmt: skip
+
+
+def test_benchmark_prints_its_table(
+    shared: object, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sys.argv", ["events.py", "--clips", "dev11,dev24"])
     events.main()
     lines = capsys.readouterr().out.splitlines()

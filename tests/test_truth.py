@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -15,15 +16,14 @@ import numpy as np
 import pytest
 
 from edge.__main__ import main
-from edge.alerts import alerts
 from edge.settings import Settings
-from edge.truth.compare import Compared, at_most, by_lighting, by_species, compare, total
+from edge.truth.matching import Compared, at_most, by_lighting, by_species, compare, total
 from edge.truth.page import files
-from edge.truth.replay import Replay, Seen
-from edge.truth.report import Report, last_line, overview, scene_lines, summary, to_json
 from edge.truth.scenes import find_scenes
+from edge.truth.summary import Report, last_line, overview, scene_lines, summary, to_json
 from edge.truth.visits import Visit, joined, named, read_rows
-from edge.types import BBox, Deployment, Sighting
+from edge.truth.witness import Replay, Seen, replay
+from edge.types import Alert, BBox, Deployment, Frame, Sighting, Trigger
 from models.errors import UsageError
 from models.labels import Label, LabelMap
 from tests.conftest import START
@@ -382,23 +382,39 @@ def test_lighting_of_the_truth_is_day_or_night(tmp_path: Path) -> None:
     assert notes == []
 
 
-def test_targets_together_are_told_as_each_would_be_alone() -> None:
-    """What benchmarks/events.py rests on."""
+def test_replay_writes_down_when_what_was_told_and_what_it_became(
+    make_frame: Callable[..., Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def change(type: str, species: str, second: float, probability: float, **more: Any) -> Sighting:
+        return Sighting(type, "1", species, "", "animal", probability, START + timedelta(seconds=1),  # type: ignore[arg-type]
+                        START + timedelta(seconds=second), None, "night", 3, BBox(0, 0, 1, 1), (320, 180), "clip", True,
+                        True, **more)  # fmt: skip
 
-    def stream() -> Iterator[Sighting]:
-        for number in range(40):
-            species = ("tiger", "lion", "zebra")[number * 7 % 3]
-            begun = START + timedelta(seconds=20 * number)
-            yield Sighting("new", str(number), species, "", "animal", 0.9, begun, begun, None, "day", 3,
-                           BBox(0, 0, 1, 1), (320, 180), "clip", True, False)  # fmt: skip
+    changes = {2: change("new", "leopard", 2, 0.6, image=b"first"), 4: change("update", "lion", 4, 0.8),
+               9: change("end", "lion", 5, 0.9, image=b"best")}  # fmt: skip
 
-    def told(*targets: str) -> set[str]:
-        found = alerts(stream(), targets, timedelta(seconds=90), Deployment("oak"), "wildlife 1")
-        return {alert.sighting.id for alert in found}
+    def watch(frames: Any, classifier: Any, settings: Any, record: Any, tell: Any, observers: Any) -> None:
+        def sighted() -> Iterator[Sighting]:
+            named = ((Trigger(frame, (), "night" if frame.index > 15 else "day"), ()) for frame in frames)
+            for trigger, _ in observers[0].keep(named):
+                second = (trigger.frame.timestamp - START).total_seconds()
+                if second in changes:
+                    yield changes[second]
 
-    alone = [told(name) for name in ("tiger", "lion", "zebra")]
-    assert told("tiger", "lion", "zebra") == set().union(*alone)
-    assert 3 < len(set().union(*alone)) < 40
+        for each in record(observers[0].record(sighted())):
+            if each.type == "new":
+                tell(Alert(each, Deployment("oak"), "wildlife 1"))
+
+    monkeypatch.setattr("edge.truth.witness.watch", watch)
+    classifier = SimpleNamespace(labels=LABELS)
+    found = replay((make_frame(second) for second in range(11)), classifier, SETTINGS)  # type: ignore[arg-type]
+    assert (found.frames, found.seconds, found.length, found.people) == (11, {"day": 3, "night": 7}, 10, 0)
+    [seen] = found.alerts
+    assert (seen.species, seen.became, seen.start, seen.at, seen.told, seen.end) == ("leopard", "lion", 1, 2, 2, 5)
+    assert (seen.first, seen.probability, seen.image) == (0.6, 0.9, b"best")
+    assert [(at, each.species, each.image) for at, each in found.heard] == [
+        (2, "leopard", None), (4, "lion", None), (9, "lion", None)]  # fmt: skip
+    assert compare("oak", [Visit("lion", 1, 6)], found, ["leopard", "lion"]).false == (seen,)
 
 
 def test_replay_of_two_visits_with_the_published_model(

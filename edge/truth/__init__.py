@@ -6,12 +6,12 @@ from pathlib import Path
 
 from edge.daemon import known_species
 from edge.settings import Settings
-from edge.truth.compare import Compared, compare
+from edge.truth.matching import Compared, compare
 from edge.truth.page import DATA, PAGE, files
-from edge.truth.replay import replay
-from edge.truth.report import Report, scene_lines, summary
 from edge.truth.scenes import Scene, find_scenes
+from edge.truth.summary import Report, scene_lines, summary
 from edge.truth.visits import Row, Visit, joined, named, read_rows, require_within, visits_by_scene
+from edge.truth.witness import replay
 from edge.watch import Classifier as Model
 from models.bundle import ModelBundle
 from models.classifier import Classifier

@@ -8,10 +8,10 @@ from html import escape
 import cv2
 import numpy as np
 
-from edge.truth.compare import Compared
-from edge.truth.replay import Seen
-from edge.truth.report import UNITS, Report, false_text, last_line, length, overview, to_json, visit_text
+from edge.truth.matching import Compared
+from edge.truth.summary import UNITS, Report, false_text, last_line, length, overview, to_json, visit_text
 from edge.truth.timeline import LEGEND, STYLE, timeline
+from edge.truth.witness import Seen
 from models.page import Html, heading, page, paragraph, picture, table, thumbnail, wall
 
 PAGE, DATA = "report.html", "report.json"
@@ -84,6 +84,7 @@ def _figure(scene: Compared, seen: Seen) -> str:
     assert seen.image is not None
     image = cv2.imdecode(np.frombuffer(seen.image, np.uint8), cv2.IMREAD_COLOR)
     told = "recorded only" if seen.told is None else f"alert at {seen.told:.1f} s"
-    caption = f"{seen.species} {seen.probability:.0%}, {seen.start:.1f}-{seen.end:.1f} s, {told}"
+    became = f", then taken for {seen.became}" if seen.became not in ("", seen.species) else ""
+    caption = f"{seen.species} {seen.probability:.0%}, {seen.start:.1f}-{seen.end:.1f} s, {told}{became}"
     mark = "FALSE" if any(seen is each for each in scene.false) else ""
     return picture(thumbnail(image, WIDE, QUALITY), caption, mark=mark)  # type: ignore[arg-type]

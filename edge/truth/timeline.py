@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from edge.truth.compare import Compared
-from edge.truth.replay import Seen
+from edge.truth.matching import Compared
 from edge.truth.visits import Visit
+from edge.truth.witness import Seen
 
 # Colors of Okabe and Ito, which color-blind people tell apart; and no two things differ by color alone.
 STYLE = """

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from edge.truth.replay import Replay, Seen
 from edge.truth.visits import Visit
+from edge.truth.witness import Replay, Seen
 from edge.types import Lighting
 
 LATE = 1.0

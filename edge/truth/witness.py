@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,9 +18,10 @@ from models.labels import LabelMap
 class Seen:
     """One sighting of a replay; times in seconds from the start of the scene.
 
-    `at`: when it was first confirmed. `told`: when it became an alert; None where it did not. `probability` is the
-    final one, `first` that of the first confirmation. `members`: of a group that it is a sighting of. `image`: its
-    picture as the sighting carried it, a JPEG.
+    `species`: what it was told as, or, where it was not told, what it was in the end; with its `members` where that is
+    a group. `became`: what it was in the end. `at`: when it was first confirmed. `told`: when it became an alert; None
+    where it did not. `first`: the probability then. `probability`: the final one. `image`: its picture as the sighting
+    carried it, a JPEG.
     """
 
     id: str
@@ -34,6 +36,7 @@ class Seen:
     frames: int
     told: float | None = None
     members: tuple[str, ...] = ()
+    became: str = ""
     image: bytes | None = None
 
 
@@ -51,13 +54,15 @@ class Seen:
 class Replay:
     """What a replay gave: how long it is by the light of its pictures, and its sightings, oldest first.
 
-    `people`: in how many frames the model took something for a person.
+    `people`: in how many frames the model took something for a person. `heard`: every change of a sighting, without
+    picture, and when it came.
     """
 
     seconds: dict[Lighting, float] = field(default_factory=lambda: {"day": 0.0, "night": 0.0})
     frames: int = 0
     people: int = 0
     seen: list[Seen] = field(default_factory=list)
+    heard: list[tuple[float, Sighting]] = field(default_factory=list)
 
     @property
     def length(self) -> float:
@@ -119,7 +124,8 @@ class _Witness:
     def hear(self, alert: Alert) -> None:
         """Write down that a visit was told."""
         assert self._now is not None
-        self._by_id[alert.sighting.id].told = self._at(self._now)
+        seen = self._by_id[alert.sighting.id]
+        seen.told, seen.first = self._at(self._now), alert.sighting.probability
 
     def _at(self, time: datetime) -> float:
         assert self._start is not None
@@ -127,16 +133,18 @@ class _Witness:
 
     def _note(self, sighting: Sighting) -> None:
         assert self._now is not None
-        seen = self._by_id.get(sighting.id)
+        now, seen = self._at(self._now), self._by_id.get(sighting.id)
+        self.found.heard.append((now, dataclasses.replace(sighting, image=None)))
         if seen is None:
             seen = self._by_id[sighting.id] = Seen(
                 sighting.id, sighting.species, sighting.observation_type, sighting.lighting,
-                self._at(sighting.event_start), self._at(self._now), 0.0, sighting.probability, 0.0, 0,
+                self._at(sighting.event_start), now, 0.0, sighting.probability, 0.0, 0,
             )  # fmt: skip
             self.found.seen.append(seen)
-        # A species may yet become the group that it shares its evidence with.
-        seen.species, seen.members = sighting.species, sighting.members
-        seen.observation_type = sighting.observation_type
+        # More looks may make another species of it.
+        if seen.told is None:
+            seen.species, seen.members = sighting.species, sighting.members
+        seen.became, seen.observation_type = sighting.species, sighting.observation_type
         seen.end, seen.frames = self._at(sighting.last_seen), sighting.frames
         seen.probability = sighting.probability
         # People are never in a sighting's picture; nor is a picture taken from a sighting of them.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge.settings import Settings
-from edge.truth.compare import Compared, Outcome, Sums, by_lighting, by_species, total
-from edge.truth.replay import Seen
+from edge.truth.matching import Compared, Outcome, Sums, by_lighting, by_species, total
+from edge.truth.witness import Seen
 
 PUBLISHED = "nothing is published or stored"
 WORDS = {"day": "by day", "night": "by night"}
@@ -197,7 +197,8 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
 
 def _seen(seen: Seen) -> dict[str, Any]:
     return {
-        "id": seen.id, "species": seen.species, "observation_type": seen.observation_type, "lighting": seen.lighting,
+        "id": seen.id, "species": seen.became or seen.species, "told_as": None if seen.told is None else seen.species,
+        "observation_type": seen.observation_type, "lighting": seen.lighting,
         "start_s": round(seen.start, 3), "confirmed_s": round(seen.at, 3), "end_s": round(seen.end, 3),
         "alert_s": _rounded(seen.told), "probability": round(seen.probability, 4), "frames": seen.frames,
     }  # fmt: skip
