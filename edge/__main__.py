@@ -8,6 +8,7 @@ edge-watch --settings trap.toml
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,7 +84,11 @@ def watch_main(argv: Sequence[str]) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The console script `edge-watch`."""
-    return run(PROGRAM, watch_main, argv)
+    try:
+        return run(PROGRAM, watch_main, argv)
+    except BrokenPipeError:  # `edge-watch --explain ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 if __name__ == "__main__":

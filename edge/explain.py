@@ -6,9 +6,11 @@ import math
 from collections import defaultdict
 from pathlib import Path
 
+from edge.looks import FIRST, MOST
 from edge.outbox import FILE_NAME, Outbox
 from edge.types import BBox, Look, Sighting
 from models.errors import UsageError
+from models.labels import Label
 
 LEAST = 6
 """Characters of an id that name an event; live ids begin with their time, so fewer would name half of a day's."""
@@ -53,7 +55,7 @@ def text(sighting: Sighting) -> str:
     if not looks:
         going_on = sighting.event_end is None
         why = "its evidence is stored when it is over" if going_on else "no evidence was stored with it"
-        return f"{sighting.species}, {100 * sighting.probability:.0f} % sure; {why}\n{facts}"
+        return f"{sighting.species}, {_said(sighting.probability)} sure; {why}\n{facts}"
     rows = [HEADER, *(_row(look, looks[0]) for look in looks)]
     widths = [max(len(row[place]) for row in rows) for place in range(len(HEADER))]
     right = (0, 2, 3)
@@ -62,23 +64,28 @@ def text(sighting: Sighting) -> str:
                   for place, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
         for row in rows
     ]  # fmt: skip
-    left_out = sighting.frames - len(looks)
-    more = [f"({left_out} looks that changed little are not listed)"] if left_out > 0 else []
+    more = ["(looks that changed little are not listed)"] if len(looks) >= MOST else []
     return "\n".join((why_text(sighting), facts, "", *lines, *more))
 
 
 def why_text(sighting: Sighting) -> str:
-    """Why, in one sentence: `tiger, 97 % sure after 9 looks in 2.4 s; next best leopard`."""
+    """Why, in one sentence: `tiger, 97 % sure after 9 looks in 2.4 s; next best leopard`.
+
+    The looks are those until it was first as sure as that.
+    """
     looks = sighting.evidence
-    count, seconds = max(len(looks), sighting.frames), (looks[-1].at - looks[0].at).total_seconds()
-    after = "one look" if count == 1 else f"{count} looks in {seconds:.1f} s"
+    sure = [_said(share(look.score)) == _said(sighting.probability) and look.species in ("", sighting.species)
+            for look in looks]  # fmt: skip
+    last = sure.index(True) if any(sure) else len(looks) - 1
+    count = f"{last + 1}" if last < FIRST or len(looks) < MOST else f"more than {FIRST}"
+    after = "one look" if last == 0 else f"{count} looks in {(looks[last].at - looks[0].at).total_seconds():.1f} s"
     others: dict[str, float] = defaultdict(float)
     for look in looks:
         for name, probability in look.top:
-            if name != sighting.species:
+            if name != sighting.species and Label.from_name(name, {}).observation_type != "blank":
                 others[name] += look.weight * probability
     best = max(others, key=lambda name: others[name], default=None)
-    return f"{sighting.species}, {100 * sighting.probability:.0f} % sure after {after}" + (
+    return f"{sighting.species}, {_said(sighting.probability)} sure after {after}" + (
         f"; next best {best}" if best else "; nothing else was likely"
     )
 
@@ -91,7 +98,7 @@ def _row(look: Look, first: Look) -> tuple[str, ...]:
         f"{100 * look.box.height:.0f} %",
         f"{look.weight:.2f}",
         *(top + [""] * 3)[:3],
-        f"{look.species} {_percent(look.score)} %".strip(),
+        f"{look.species} {_said(share(look.score))}".strip(),
     )
 
 
@@ -103,8 +110,11 @@ def place(box: BBox) -> str:
     return " ".join(word for word in (line, column) if word) or "middle"
 
 
-def _percent(score: float) -> str:
-    """Natural log-odds as percent; never 0 or 100, as no look is that sure."""
-    share = 1 / (1 + math.exp(-max(-700.0, min(700.0, score))))
-    percent = min(max(100 * share, 0.01), 99.99)
-    return f"{percent:.0f}" if 1 <= percent <= 99 else f"{percent:.1f}" if 0.1 <= percent <= 99.9 else f"{percent:.2f}"
+def share(score: float) -> float:
+    """The probability, 0-1, of natural log-odds."""
+    return 1 / (1 + math.exp(-max(-700.0, min(700.0, score))))
+
+
+def _said(probability: float) -> str:
+    """A probability in percent for people; no look is so sure that it makes 0 or 100."""
+    return "under 1 %" if probability < 0.005 else "over 99 %" if probability >= 0.995 else f"{100 * probability:.0f} %"

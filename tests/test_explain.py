@@ -110,10 +110,17 @@ def test_nothing_stored_is_one_line_and_makes_no_file(tmp_path: Path, capsys: py
     assert "expected an event, found none stored" in explain(tmp_path, ID, capsys)[2]
 
 
-def test_sentence_counts_looks_that_were_not_kept_and_weighs_what_was_next_best() -> None:
-    assert why_text(sighting(frames=120)).startswith("tiger, 97 % sure after 120 looks in 2.4 s; next best leopard")
-    alone = (look(0, 3.0, top=(("tiger", 1.0),)),)
-    assert why_text(sighting(frames=1, evidence=alone)) == "tiger, 97 % sure after one look; nothing else was likely"
+def test_sentence_counts_the_looks_until_it_was_sure_and_weighs_what_was_next_best() -> None:
+    later = (*LOOKS, look(3, 3.6), look(4, 9.0))
+    assert why_text(sighting(evidence=later)) == "tiger, 97 % sure after 3 looks in 2.4 s; next best leopard"
+    surer = why_text(sighting(evidence=later, probability=0.9999))
+    assert surer == "tiger, over 99 % sure after 5 looks in 4.0 s; next best leopard"
+    many = tuple(look(number / 2, 0.1 if number < 50 else 3.5) for number in range(MOST))
+    assert why_text(sighting(evidence=many)).startswith("tiger, 97 % sure after more than 20 looks in 25.0 s")
+    other = (look(0, 3.5, species="leopard"), look(1, 3.5))
+    assert why_text(sighting(evidence=other)).startswith("tiger, 97 % sure after 2 looks in 1.0 s")
+    alone = (look(0, 3.5, top=(("tiger", 0.9), ("empty", 0.1))),)
+    assert why_text(sighting(evidence=alone)) == "tiger, 97 % sure after one look; nothing else was likely"
     heavy = (look(0, 3.0, weight=1.0, top=(("lion", 0.3),)), look(1, 3.0, weight=0.1, top=(("zebra", 0.9),)))
     assert why_text(sighting(evidence=heavy)).endswith("next best lion")
 
