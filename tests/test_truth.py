@@ -93,7 +93,7 @@ def test_visit_without_an_alert_is_told_apart_from_one_in_an_event_that_went_on_
         "  tiger 40.0-50.0 s: no alert of its own: the event tiger of 11.0 s went on (--event-gap)",
         "  tiger 80.0-90.0 s: MISSED",
     ]
-    assert "seen as tiger of 41.0 s, no alert: too soon after one (--alert-interval)" in scene_lines(held_back)[2]
+    assert "seen as tiger of 41.0 s, no alert: a rule held it back (as --alert-interval)" in scene_lines(held_back)[2]
 
 
 def test_alert_that_comes_when_its_event_is_over_belongs_to_the_visit_and_is_late() -> None:

@@ -57,7 +57,7 @@ def _became(outcome: Outcome) -> str:
         began = f"{outcome.other.species} of {outcome.other.at:.1f} s"
         if outcome.state == "went on":
             return f"no alert of its own: the event {began} went on (--event-gap)"
-        return f"seen as {began}, no alert: too soon after one (--alert-interval)"
+        return f"seen as {began}, no alert: a rule held it back (as --alert-interval)"
     alerts = [_alert_text(each, outcome) for each in (*outcome.alerts, *outcome.by_group)]
     return ", ".join(alerts)
 
