@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from edge.payloads import Message, encode
 from edge.topics import Topics
@@ -23,18 +23,18 @@ def discovery_topic(topics: Topics) -> str:
     return f"homeassistant/device/{ascii_id(topics.deployment)}/config"
 
 
-def discovery_message(topics: Topics, species: Sequence[str], *, off_delay_s: int, version: str) -> Message:
+def discovery_message(topics: Topics, off_delays_s: Mapping[str, int], *, version: str) -> Message:
     """The retained message that announces a trap and its entities.
 
     Args:
         topics: the trap's.
-        species: the targets; each becomes a binary sensor.
-        off_delay_s: how long such a sensor stays on after an alert (the alert interval).
+        off_delays_s: the targets; each becomes a binary sensor, which stays on so long after an alert (its alert
+            interval).
         version: of edge-watch.
     """
     name = ascii_id(topics.deployment)
     components = {
-        **{f"seen_{ascii_id(each)}": _seen(topics, each, off_delay_s) for each in species},
+        **{f"seen_{ascii_id(each)}": _seen(topics, each, seconds) for each, seconds in off_delays_s.items()},
         **_last(topics),
         **_diagnostics(topics),
     }

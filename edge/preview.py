@@ -23,7 +23,7 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 class Preview:
-    """Draws each frame as it passes; the file is there when `close` has been called.
+    """Draws each frame as it passes, black where it may not be kept; the file is there when `close` has been called.
 
     Args:
         path: of an MP4.
@@ -48,7 +48,8 @@ class Preview:
             self._last = now
             if self._size is None:
                 self._size = _canvas(trigger.frame)
-            picture = self._drawn(scaled(trigger.frame.image, self._size), trigger, predictions)
+            seen = trigger.frame.image if trigger.keep else np.zeros_like(trigger.frame.image)
+            picture = self._drawn(scaled(seen, self._size), trigger, predictions)
             picture = framed(picture, self._size)
             jpeg = cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))[1].tobytes()
             self._video.add(jpeg, self._at.total_seconds())

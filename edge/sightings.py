@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.predictions import People
 from edge.types import BBox, Frame, Lighting, Named, Prediction, Sighting
 from models.labels import Label, LabelMap
 from models.manifest import OperatingPoint
@@ -109,7 +108,6 @@ def sightings(
             yield from _end(visits.pop(sighting.species))
         visits[sighting.species] = _Visit(sighting, sighting.last_seen)
     tracks: list[_Track] = []
-    people = People(labels)
     for trigger, predictions in named:
         now = trigger.frame.timestamp
         # Either way: a clock that was set back must not keep visits open until the old time is reached again.
@@ -118,7 +116,7 @@ def sightings(
         if trigger.frame.still:
             tracks = []
         tracks = [track for track in tracks if abs(now - track.last_seen) <= settings.same_animal]
-        frame = None if people.look(trigger, predictions) else trigger.frame
+        frame = trigger.frame if trigger.keep else None
         for prediction in predictions:
             track = _follow(tracks, prediction, settings.looks)
             least = 1 if trigger.frame.still else settings.looks
@@ -174,7 +172,7 @@ def _see(
     new = visit is None
     if visit is None:
         visit = visits[label.name] = _Visit(_begin(label, probability, track, prediction), now)
-    if frame is not None and label.observation_type != "human":
+    if frame is not None:
         visit.picture(frame, track.box, probability)
     if new:
         visit.sighting = dataclasses.replace(visit.sighting, pictured=visit.image is not None)
@@ -194,7 +192,7 @@ def _see(
     )
     if now - visit.told >= update:
         visit.told = now
-        yield visit.sighting
+        yield dataclasses.replace(visit.sighting, image=visit.image, pictured_at=visit.pictured_at)
 
 
 def _begin(label: Label, probability: float, track: _Track, prediction: Prediction) -> Sighting:
