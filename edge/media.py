@@ -113,6 +113,8 @@ class Recorder:
             # First the alert leaves: a file can wait.
             yield sighting
             try:
+                if sighting.observation_type == "human" and not sighting.pictured:
+                    self._forget(sighting)
                 self._picture(sighting)
                 self._film(sighting)
             except OSError as error:  # an OutboxError is one
@@ -178,6 +180,11 @@ class Recorder:
                 self._clip = _Clip(video, pictures[0][0], [path])
                 for taken, jpeg in pictures:
                     video.add(jpeg, (taken - self._clip.start).total_seconds())
+
+    def _forget(self, sighting: Sighting) -> None:
+        """A visit turned out to be a person's: what was written of it before is not kept."""
+        for path in self._folder.glob(f"*/*_{sighting.id}.*"):
+            path.unlink(missing_ok=True)
 
     def _has_clip(self, path: Path) -> bool:
         making = [*self._ending, *([self._clip] if self._clip is not None else [])]

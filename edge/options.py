@@ -89,7 +89,7 @@ def _seconds(name: str, value: Any) -> timedelta:
 def _names(name: str, value: Any) -> tuple[str, ...]:
     """`["tiger", "deer"]` of a file, or `tiger,deer` of the command line."""
     if value == "":
-        raise UsageError(f"{name}: expected names, found an empty text; leave it out for none")
+        raise UsageError(f"{name}: expected names, found an empty text; leave the option out")
     listed = value.split(",") if isinstance(value, str) else value
     if not isinstance(listed, (list, tuple)) or not all(isinstance(item, str) for item in listed):
         raise WrongKindError

@@ -33,7 +33,7 @@ from models.manifest import OperatingPoint
 from tests.broker import free_port
 from tests.samples import sighting
 
-LABELS = LabelMap(Label.from_name(name, {}) for name in ("empty", "tiger"))
+LABELS = LabelMap(Label.from_name(name, {}) for name in ("empty", "person", "tiger"))
 POINTS = {label.name: {"day": OperatingPoint(0.8, 1, 1, 9), "night": OperatingPoint(0.8, 1, 1, 9)} for label in LABELS}
 
 
@@ -60,7 +60,7 @@ class TigerEverywhere:
     bundle = SimpleNamespace(manifest=SimpleNamespace(operating_points=POINTS), title="test 1")
 
     def classify(self, image: np.ndarray, box: object = None) -> np.ndarray:
-        return np.array([0.02, 0.98], np.float32)
+        return np.array([0.01, 0.01, 0.98], np.float32)
 
 
 def watch(data: Path, camera: LiveCamera, **changes: object) -> list[tuple[str, str]]:
