@@ -8,7 +8,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING
 
 from edge.broker import Broker
@@ -91,9 +91,15 @@ def kept(open_again: Callable[[], Camera]) -> Camera:
 def _say_what_is_watched(settings: Settings, camera: Camera, classifier: TimedClassifier) -> None:
     wanted = ", ".join(settings.species) or "every species, alerting of none (name some with --species)"
     log.info("watching %s for %s with model %s", camera.name, wanted, classifier.bundle.title)
+    if settings.active_hours is not None:
+        log.info("alerts leave from %s to %s only; visits are recorded all day", *map(_clock, settings.active_hours))
     if not classifier.labels.of_type("human"):
         kept = "none are kept without --people keep" if settings.people != "keep" else "they are kept all the same"
         log.warning("this model cannot recognize people: pictures may show them, and %s", kept)
+
+
+def _clock(moment: time) -> str:
+    return f"{moment:%H:%M}"
 
 
 def open_recorders(settings: Settings, classifier: Classifier, patient: bool) -> list[Recorder | Preview]:

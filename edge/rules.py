@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 import numpy as np
@@ -61,23 +61,14 @@ def allowed(labels: LabelMap, settings: Settings) -> NDArray[np.bool_]:
 
 
 def place(settings: Settings, sighting: Sighting) -> Deployment:
-    """The trap as it may be told of with a sighting; `settings` are `checked`.
-
-    Of a group it is what the strictest rule of any species that it may be says.
-    """
-    latitude, longitude, hidden = settings.latitude, settings.longitude, settings.hide_location
-    rules = [hidden[name] for name in (sighting.species, *sighting.members) if name in hidden]
-    if latitude is not None and longitude is not None and rules:
-        degrees = _strictest(rules)
+    """The trap as it may be told of with a sighting; `settings` are `checked`."""
+    latitude, longitude = settings.latitude, settings.longitude
+    if latitude is not None and longitude is not None and sighting.species in settings.hide_location:
+        degrees = settings.hide_location[sighting.species]
         if degrees is None:
             return Deployment(settings.deployment)
         latitude, longitude = _rounded(latitude, degrees, 90), _rounded(longitude, degrees, 180)
     return Deployment(settings.deployment, latitude, longitude)
-
-
-def _strictest(rules: Sequence[float | None]) -> float | None:
-    """Of roundings in degrees the coarsest; None, which withholds all, is stricter than any."""
-    return None if None in rules else max(degrees for degrees in rules if degrees is not None)
 
 
 def _rounded(value: float, degrees: float, most: float) -> float:
@@ -125,10 +116,13 @@ def _each(labels: LabelMap, values: Mapping[str, T]) -> dict[str, T]:
 
 
 def _hidden(labels: LabelMap, values: Mapping[str, float | None]) -> dict[str, float | None]:
-    """As `_each`; and a group is told of as its strictest member, which it may be."""
+    """As `_each`; and a group is told of as the strictest of its members, which it may be.
+
+    Of roundings in degrees that is the coarsest; None, which withholds the place, is stricter than any.
+    """
     found = _each(labels, values)
     for group, members in groups_of(labels).items():
         rules = [found[name] for name in (group, *(labels.names[index] for index in members)) if name in found]
         if rules:
-            found[group] = _strictest(rules)
+            found[group] = None if None in rules else max(degrees for degrees in rules if degrees is not None)
     return found

@@ -35,11 +35,12 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 
 
 def heard(broker: Mosquitto, tmp_path: Path, *options: str) -> dict[str, list[bytes]]:
-    """What a run of the trap `oak` says, by topic below its own; Home Assistant's by its whole topic."""
+    """What a run of the trap `oak` says, by topic below its own, or by another's whole name; `said` is its log."""
     with Subscriber(broker, ["#"]) as subscriber:
-        edge_watch("--broker", broker.url, "--deployment", "oak", "--data", str(tmp_path / "data"), *options)
+        own = ("--broker", broker.url, "--deployment", "oak", "--data", str(tmp_path / "data"))
+        said = edge_watch(*own, *options).stderr
         over(subscriber)
-        found: dict[str, list[bytes]] = {}
+        found: dict[str, list[bytes]] = {"said": [said.encode()]}
         for each in subscriber.received:
             found.setdefault(each.topic.removeprefix("edge-watch/oak/"), []).append(each.payload)
     return found
@@ -173,6 +174,8 @@ def test_visits_outside_the_active_hours_are_recorded_and_not_told(
     noon = datetime(2026, 5, 1, 12, 0).timestamp()
     os.utime(clip, (noon, noon))
     told = heard(broker, tmp_path, "--source", str(clip), "--species", "tiger", *CLOSE_VISITS, "--active-hours", hours)
+    line = f"alerts leave from {hours.replace('-', ' to ')} only; visits are recorded all day"
+    assert told["said"][0].decode().count(line) == 1
     assert len(told.get("alert/tiger", [])) == len(told.get("alert/tiger/image", [])) == alerts
     assert ("tiger", 1) in stored(tmp_path)
 

@@ -152,6 +152,7 @@ def test_picture_of_a_blurred_person_has_no_person_in_it(make_frame: MakeFrame) 
     assert new.image is not None
     found = cv2.imdecode(np.frombuffer(new.image, np.uint8), cv2.IMREAD_COLOR)
     there, elsewhere = (slice(126, 162), slice(224, 288)), (slice(18, 54), slice(150, 210))
+    assert found is not None
     assert found[elsewhere].std() > 90
     assert found[there].std() < 20
 
