@@ -58,8 +58,8 @@ class People:
 def screened(named: Iterable[Named], labels: LabelMap, rule: str, people: People) -> Iterator[Named]:
     """Say of each frame whether its picture may be kept, and blur people in it if that is asked for.
 
-    The pictures that travel on are then the only ones there are. All of the probabilities count, also those of species
-    that cannot be here.
+    Pictures to keep are those of the triggers that travel on; the crops still show what was looked at, for looks are
+    compared with one another. All of the probabilities count, also those of species that cannot be here.
 
     Args:
         named: in order of time.
@@ -81,14 +81,7 @@ def screened(named: Iterable[Named], labels: LabelMap, rule: str, people: People
             frame = faces.blurred(trigger, predictions, shares, about)
         else:
             keep = keep and not about and max(shares, default=0.0) < UNSURE
-        kept = dataclasses.replace(trigger, frame=frame, keep=keep, person=about)
-        # The crops go with it: behind here nobody can reach the picture as it was.
-        yield (
-            kept,
-            tuple(
-                dataclasses.replace(each, crop=dataclasses.replace(each.crop, trigger=kept)) for each in predictions
-            ),
-        )
+        yield dataclasses.replace(trigger, frame=frame, keep=keep, person=about), predictions
 
 
 class _Faces:
