@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 
@@ -57,11 +58,13 @@ def discovery_message(topics: Topics, off_delays_s: Mapping[str, int], *, versio
 
 
 def _seen(topics: Topics, species: str, off_delay_s: int) -> dict[str, object]:
+    # A group may be told of in place of a target; what renders to nothing leaves the sensor as it is.
+    concerned = f"{json.dumps(species, ensure_ascii=False)} in [value_json.species] + value_json.members"
     return {
         "platform": "binary_sensor",
         "name": species,
-        "state_topic": topics.alert(species),
-        "value_template": "{{ 'ON' }}",
+        "state_topic": f"{topics.base}/alert/+",
+        "value_template": f"{{{{ 'ON' if {concerned} else '' }}}}",
         "off_delay": max(1, off_delay_s),
         "device_class": "motion",
     }

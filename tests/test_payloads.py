@@ -213,8 +213,10 @@ def test_discovery_has_home_assistants_keys() -> None:
         assert entity["unique_id"] == f"edge-watch_trap-7_{key}"
         assert re.fullmatch("[a-zA-Z0-9_-]+", entity["unique_id"])
         assert len(entity["name"]) <= 32
-    states = [entity.get("state_topic") for entity in entities.values() if entity["platform"] == "binary_sensor"]
-    assert states == ["edge-watch/trap-7/alert/bengal%20tiger", "edge-watch/trap-7/alert/leopard"]
+    seen = [entity for entity in entities.values() if entity["platform"] == "binary_sensor"]
+    assert [entity["state_topic"] for entity in seen] == ["edge-watch/trap-7/alert/+"] * 2
+    template = '{{ \'ON\' if "Bengal tiger" in [value_json.species] + value_json.members else \'\' }}'
+    assert seen[0]["value_template"] == template
     assert [entity["off_delay"] for entity in entities.values() if "off_delay" in entity] == [600, 60]
     assert entities["last_picture"]["image_topic"] == "edge-watch/trap-7/alert/+/image"
     assert entities["outbox_depth"]["entity_category"] == "diagnostic"
