@@ -20,6 +20,7 @@ import pytest
 
 from edge import exif, media
 from edge.media import Recorder, slug
+from edge.privacy import People, screened
 from edge.types import BBox, Crop, Deployment, Frame, Named, Prediction, Sighting, Trigger
 from models.errors import OutboxError
 from models.labels import Label, LabelMap
@@ -35,7 +36,7 @@ MakeFrame = Callable[..., Frame]
 
 
 def recorder(folder: Path, **more: object) -> Recorder:
-    return Recorder(folder, OAK, "wildlife 1", LABELS, ("tiger",), patient=True, **more)  # type: ignore[arg-type]
+    return Recorder(folder, OAK, "wildlife 1", ("tiger",), patient=True, **more)  # type: ignore[arg-type]
 
 
 def looked(frame: Frame, *shares: tuple[float, float, float]) -> Named:
@@ -59,7 +60,7 @@ def run(made: Recorder, items: Iterable[Named | Sighting]) -> list[Sighting]:
             else:
                 yield item
 
-    for _ in made.keep(frames()):
+    for _ in made.keep(screened(frames(), LABELS, "drop", People())):
         pass
     made.close()
     return found
@@ -258,6 +259,15 @@ def test_visit_of_a_person_leaves_no_file(tmp_path: Path, make_frame: MakeFrame)
     named.insert(20, tiger("new", 3.8, species="person", observation_type="human", image=None))
     run(recorder(tmp_path, clips=True), named)
     assert files(tmp_path) == []
+
+
+def test_visit_that_turns_out_to_be_of_a_person_leaves_no_file(tmp_path: Path) -> None:
+    made = recorder(tmp_path)
+    list(made.record([tiger("new", 3), tiger("new", 3, id="00000000-0000-4000-8000-000000000001")]))
+    assert len(files(tmp_path)) == 2
+    person = {"species": "person", "observation_type": "human", "image": None, "pictured": False}
+    list(made.record([tiger("end", 9, **person)]))
+    assert files(tmp_path) == ["2026-05-01/060002_tiger_00000000-0000-4000-8000-000000000001.jpg"]
 
 
 def test_oldest_files_go_first_and_those_of_targets_last(
