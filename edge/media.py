@@ -83,6 +83,7 @@ class Recorder:
         self._ending: list[_Clip] = []
         self._written: dict[str, datetime | None] = {}  # Visit and time of its picture.
         self._filmed: set[str] = set()
+        self._species: dict[str, str] = {}
         self._bytes: int | None = None
         self._full = False
         self._busy: datetime | None = None
@@ -108,13 +109,14 @@ class Recorder:
     def record(self, sightings: Iterable[Sighting]) -> Iterator[Sighting]:
         """Pass sightings on, then write what belongs to them; a full disk is told, and watching goes on."""
         for found in sightings:
-            has_clip = found.type == "end" and self._has_clip(self._path(found, ".mp4"))
+            has_clip = found.type == "end" and self._has_clip(found.id)
             sighting = dataclasses.replace(found, has_clip=has_clip)
             # First the alert leaves: a file can wait.
             yield sighting
             try:
                 if sighting.observation_type == "human" and not sighting.pictured:
                     self._forget(sighting)
+                self._rename(sighting)
                 self._picture(sighting)
                 self._film(sighting)
             except OSError as error:  # an OutboxError is one
@@ -186,9 +188,26 @@ class Recorder:
         for path in self._folder.glob(f"*/*_{sighting.id}.*"):
             path.unlink(missing_ok=True)
 
-    def _has_clip(self, path: Path) -> bool:
-        making = [*self._ending, *([self._clip] if self._clip is not None else [])]
-        return path.exists() or any(path in clip.names for clip in making)
+    def _has_clip(self, id: str) -> bool:
+        made = any(self._folder.glob(f"*/*_{id}.mp4"))
+        return made or any(id in path.name for clip in self._making() for path in clip.names)
+
+    def _making(self) -> list[_Clip]:
+        return [*self._ending, *([self._clip] if self._clip is not None else [])]
+
+    def _rename(self, sighting: Sighting) -> None:
+        """More looks made another species of a visit: its files carry that name from now on."""
+        before = self._species.pop(sighting.id, sighting.species)
+        if sighting.type != "end":
+            self._species[sighting.id] = sighting.species
+        if before == sighting.species:
+            return
+        for clip in self._making():
+            clip.names = [self._path(sighting, ".mp4") if sighting.id in path.name else path for path in clip.names]
+        for path in self._folder.glob(f"*/*_{sighting.id}.*"):
+            path.replace(self._path(sighting, path.suffix))
+        # The picture says inside, too, what it shows: it is written anew at the end.
+        self._written[sighting.id] = datetime.min
 
     def _end_clip(self, now: datetime) -> None:
         if self._clip is not None:
@@ -207,9 +226,10 @@ class Recorder:
         try:
             clip.video.close()
             self._bytes = (self._bytes or 0) + clip.video.path.stat().st_size
+            clip.video.path.replace(clip.names[0])
             for name in clip.names[1:]:
                 name.parent.mkdir(exist_ok=True)
-                os.link(clip.video.path, name)
+                os.link(clip.names[0], name)
         except OSError as error:  # an OutboxError is one
             log.error("%s; watching goes on", error)
         if clip.video.left_out:

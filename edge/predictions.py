@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.evidence import WRONG
 from edge.exposure import lifted
 from edge.types import Cropped, Named, Prediction
 
@@ -44,11 +45,13 @@ def possible(named: Iterable[Named], allowed: NDArray[np.bool_]) -> Iterator[Nam
 
 
 def renormalized(probabilities: NDArray[np.float32], allowed: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """(classes,) probabilities that sum to 1, with 0 for what is not `allowed`."""
+    """(classes,) probabilities that sum to 1, with 0 for what is not `allowed`.
+
+    A look that is all but sure of what cannot be here says nothing of the rest: it is wrong about something, and that
+    of the rest a class has 0.001 and another 0.0001 is no evidence for the first. So each class is first given the share
+    that it has of the looks that are wrong (`edge.evidence.WRONG`).
+    """
     if allowed.all():
         return probabilities
-    left = np.where(allowed, probabilities, 0.0)
-    total = left.sum()
-    # A float32 holds nothing smaller than 1e-45: where all that is possible is less likely still, all of it is alike.
-    shares: NDArray[np.float32] = (left / total if total > 0 else allowed / allowed.sum()).astype(np.float32)
-    return shares
+    shares = np.where(allowed, (1 - WRONG) * probabilities + WRONG / len(probabilities), 0.0)
+    return (shares / shares.sum()).astype(np.float32)  # type: ignore[no-any-return]

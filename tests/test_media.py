@@ -108,6 +108,23 @@ def test_picture_of_before_a_restart_stays(tmp_path: Path) -> None:
     assert exif.size((tmp_path / f"{NAME}.jpg").read_bytes()) == (64, 48)
 
 
+def test_files_of_a_visit_that_turns_out_to_be_of_another_species_carry_its_name(
+    tmp_path: Path, make_frame: MakeFrame
+) -> None:
+    frames = visit(make_frame, 12, moves=(6, 8))
+    changed = {"species": "leopard", "scientific_name": "Panthera pardus"}
+    items = [*frames[:35], tiger("new", 6), *frames[35:38], tiger("update", 7, **{**changed, "image": None})]
+    items += [*frames[38:], tiger("end", 8, **changed)]
+    made = recorder(tmp_path, clips=True)
+    found = run(made, items)
+    made.close()
+    assert [Path(name).name.split("_")[1] for name in files(tmp_path)] == ["leopard", "leopard"]
+    assert found[-1].has_clip
+    [picture] = tmp_path.glob("*/*.jpg")
+    assert b"Panthera pardus" in picture.read_bytes()
+    assert b"Panthera tigris" not in picture.read_bytes()
+
+
 def test_visit_without_a_picture_has_no_file(tmp_path: Path) -> None:
     list(recorder(tmp_path).record([tiger("new", 3, image=None), tiger("end", 9, image=None)]))
     assert files(tmp_path) == []
