@@ -204,7 +204,7 @@ class Recorder:
             return
         for clip in self._making():
             clip.names = [self._path(sighting, ".mp4") if sighting.id in path.name else path for path in clip.names]
-        for path in self._folder.glob(f"*/*_{sighting.id}.*"):
+        for path in self._folder.glob(f"*/[!.]*_{sighting.id}.*"):
             path.replace(self._path(sighting, path.suffix))
         # The picture says inside, too, what it shows: it is written anew at the end.
         self._written[sighting.id] = datetime.min

@@ -47,9 +47,9 @@ def possible(named: Iterable[Named], allowed: NDArray[np.bool_]) -> Iterator[Nam
 def renormalized(probabilities: NDArray[np.float32], allowed: NDArray[np.bool_]) -> NDArray[np.float32]:
     """(classes,) probabilities that sum to 1, with 0 for what is not `allowed`.
 
-    A look that is all but sure of what cannot be here says nothing of the rest: it is wrong about something, and that
-    of the rest a class has 0.001 and another 0.0001 is no evidence for the first. So each class is first given the share
-    that it has of the looks that are wrong (`edge.evidence.WRONG`).
+    A look that is all but sure of what cannot be here is wrong, and that one of the other classes has 0.001 and the
+    next 0.0001 is no evidence for the first. So each is first given its share of the looks that are wrong
+    (`edge.evidence.WRONG`).
     """
     if allowed.all():
         return probabilities

@@ -118,7 +118,7 @@ def test_files_of_a_visit_that_turns_out_to_be_of_another_species_carry_its_name
     made = recorder(tmp_path, clips=True)
     found = run(made, items)
     made.close()
-    assert [Path(name).name.split("_")[1] for name in files(tmp_path)] == ["leopard", "leopard"]
+    assert [name.split("_")[1] for name in files(tmp_path)] == ["leopard", "leopard"]
     assert found[-1].has_clip
     [picture] = tmp_path.glob("*/*.jpg")
     assert b"Panthera pardus" in picture.read_bytes()
