@@ -40,7 +40,7 @@ from edge.truth.matching import Outcome, matched
 from edge.truth.summary import table
 from edge.truth.visits import Visit, read_rows
 from edge.truth.witness import Replay, Seen, replay
-from edge.types import Deployment, Frame, Sighting
+from edge.types import Frame, Sighting
 from models.bundle import ModelBundle, default_bundle
 from models.classifier import Classifier
 
@@ -121,7 +121,7 @@ def in_turn(found: Replay, settings: Settings) -> list[Seen]:
                 now = at
                 yield sighting
 
-        for alert in alerts(heard(), (target,), settings.alert_interval, Deployment("benchmark"), "of all"):
+        for alert in alerts(heard(), dataclasses.replace(settings, species=(target,)), "of all"):
             name, first = alert.sighting.species, alert.sighting.probability
             told[alert.sighting.id, name] = dataclasses.replace(
                 seen[alert.sighting.id], species=name, members=alert.sighting.members, told=now, first=first

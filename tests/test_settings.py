@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from edge.__main__ import main
+from edge.options import OPTIONS
 from edge.settings import Settings, read_settings
 from models.errors import UsageError
 
@@ -44,6 +46,10 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings().data == Path("/home/ranger/.local/share/edge-watch")
 
 
+def test_every_setting_is_an_option_and_the_other_way_round() -> None:
+    assert [option.name for option in OPTIONS] == [setting.name for setting in dataclasses.fields(Settings)]
+
+
 def test_species_of_the_command_line_are_separated_by_commas() -> None:
     assert read_settings(None, {"species": "tiger, polar bear"}).species == ("tiger", "polar bear")
 
@@ -52,7 +58,7 @@ def test_species_of_the_command_line_are_separated_by_commas() -> None:
     ("text", "said"),
     [
         ("specis = 'tiger'", "unknown key 'specis'; did you mean species?"),
-        ("colour = 1", "unknown key 'colour'; known keys: species, source"),
+        ("colour = 1", "unknown key 'colour'; known keys: species, present, exclude, source"),
         ("species = tiger", "expected TOML"),
         ("event_gap = 'long'", "event_gap: found a value of the wrong kind: 'long'"),
         ("species = [1]", "species: found a value of the wrong kind: [1]"),

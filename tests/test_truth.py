@@ -137,7 +137,7 @@ def test_report_as_text() -> None:
                      people=3)  # fmt: skip
     assert scene_lines(compared)[-2:] == [
         "  FALSE: tiger at 70.0 s (80%)",
-        "  frames in which the model saw a person: 3",
+        "  frames in which a person was recognized: 3",
     ]
     said = summary(made(compared)).splitlines()
     assert said[1:6] == [
@@ -148,8 +148,8 @@ def test_report_as_text() -> None:
         "all            2      1       1       1       1.00      1  1.0 s        720.0     3416",
     ]
     assert said[-1] == (
-        "1 of 2 visits found with 1 alerts, 1 false, in 2 min of recording; frames in which the model saw a person: 3; "
-        "nothing is published or stored"
+        "1 of 2 visits found with 1 alerts, 1 false, in 2 min of recording; frames in which a person was recognized: 3"
+        "; nothing is published or stored"
     )
     assert scene_lines(scene([], [])) == ["oak, 120 s: no visit of a target, no alert"]
 
@@ -393,7 +393,7 @@ def test_replay_writes_down_when_what_was_told_and_what_it_became(
     changes = {2: change("new", "leopard", 2, 0.6, image=b"first"), 4: change("update", "lion", 4, 0.8),
                9: change("end", "lion", 5, 0.9, image=b"best")}  # fmt: skip
 
-    def watch(frames: Any, classifier: Any, settings: Any, record: Any, tell: Any, observers: Any) -> None:
+    def watch(frames: Any, classifier: Any, settings: Any, record: Any, tell: Any, senses: Any, observers: Any) -> None:
         def sighted() -> Iterator[Sighting]:
             named = ((Trigger(frame, (), "night" if frame.index > 15 else "day"), ()) for frame in frames)
             for trigger, _ in observers[0].keep(named):
@@ -438,7 +438,7 @@ def test_no_person_is_in_the_report(tmp_path: Path, shared: Path, capsys: pytest
     code, lines, _ = run(capsys, "--species", "tiger", "--source", scenes / "dev27_none_person.mp4", "--truth",
                          scenes / "truth_events.csv", "--report", out)  # fmt: skip
     assert code == 0
-    [people] = [line for line in lines if line.startswith("  frames in which the model saw a person: ")]
+    [people] = [line for line in lines if line.startswith("  frames in which a person was recognized: ")]
     assert int(people.rpartition(" ")[2]) >= 20
     assert "<img" not in (out / "report.html").read_text()
     assert json.loads((out / "report.json").read_text())["scenes"][0]["frames_with_people"] >= 20

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
-from edge.daemon import known_species
+from edge.rules import checked
 from edge.settings import Settings
 from edge.truth.matching import Compared, compare
 from edge.truth.page import DATA, PAGE, files
@@ -43,7 +44,8 @@ def report(settings: Settings, truth: Path, folder: Path | None = None) -> int:
     rows = read_rows(truth)
     scenes = find_scenes(settings)
     classifier = Classifier(ModelBundle.open(settings.model), settings.threads)
-    settings = known_species(settings, classifier)
+    # Whatever the trap may keep: a report is passed around.
+    settings = dataclasses.replace(checked(settings, classifier.labels), people="drop")
     rows, notes = named(rows, classifier.labels, scenes)
     by_scene = visits_by_scene(truth, rows, scenes)
     if len(scenes) == 1 and not any(row.clip == name for row in rows for name, _ in scenes[0].names):

@@ -71,7 +71,7 @@ def _scene(scene: Compared) -> Iterator[str]:
     lines = [visit_text(outcome) for outcome in scene.outcomes]
     lines += [f"FALSE: {false_text(alert)}" for alert in scene.false]
     if scene.replay.people:
-        lines.append(f"frames in which the model saw a person: {scene.replay.people}")
+        lines.append(f"frames in which a person was recognized: {scene.replay.people}")
     if lines:
         yield "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
     figures = [_figure(scene, each) for each in scene.replay.seen if each.image is not None]

@@ -40,7 +40,7 @@ def scene_lines(scene: Compared) -> list[str]:
     lines = [(outcome.visit.start, f"  {visit_text(outcome)}") for outcome in scene.outcomes]
     lines += [(alert.told or 0.0, f"  FALSE: {false_text(alert)}") for alert in scene.false]
     head = f"{scene.name}, {scene.replay.length:.0f} s" + ("" if lines else ": no visit of a target, no alert")
-    people = [f"  frames in which the model saw a person: {scene.replay.people}"] if scene.replay.people else []
+    people = [f"  frames in which a person was recognized: {scene.replay.people}"] if scene.replay.people else []
     return [head, *(line for _, line in sorted(lines)), *people]
 
 
@@ -122,7 +122,7 @@ def last_line(report: Report) -> str:
                                                   (sums.held_back, "held back")) if count]  # fmt: skip
     between = f" ({', '.join(rest)})" if rest else ""
     people = sum(each.replay.people for each in report.scenes)
-    seen = f"; frames in which the model saw a person: {people}" if people else ""
+    seen = f"; frames in which a person was recognized: {people}" if people else ""
     return (
         f"{sums.found} of {sums.visits} visits found{by_group}{between} with {sums.alerts} alerts, {sums.false} false, "
         f"in {length(sums.seconds)} of recording{seen}; {PUBLISHED}"

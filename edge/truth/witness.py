@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from edge.predictions import UNSURE
+from edge.senses import Senses
 from edge.settings import Settings
+from edge.throttle import Bucket
 from edge.types import Alert, Frame, Lighting, Named, Sighting
 from edge.watch import Classifier, Observer, watch
-from models.labels import LabelMap
 
 
 @dataclass(slots=True)
@@ -54,7 +54,7 @@ class Seen:
 class Replay:
     """What a replay gave: how long it is by the light of its pictures, and its sightings, oldest first.
 
-    `people`: in how many frames the model took something for a person. `heard`: every change of a sighting, without
+    `people`: in how many frames a person was recognized. `heard`: every change of a sighting, without
     picture, and when it came.
     """
 
@@ -86,17 +86,17 @@ def replay(
         settings: the daemon's, with `species` as the model names them.
         observers: also see what passes.
     """
-    witness = _Witness(classifier.labels)
-    watch(frames, classifier, settings, witness.note, witness.hear, observers=[witness, *observers])
+    witness, senses = _Witness(), Senses(bucket=Bucket(settings.looks_per_second))
+    watch(frames, classifier, settings, witness.note, witness.hear, senses=senses, observers=[witness, *observers])
+    witness.found.people = senses.people.frames
     return witness.found
 
 
 class _Witness:
     """Sees what passes through the chain, and writes it down."""
 
-    def __init__(self, labels: LabelMap) -> None:
+    def __init__(self) -> None:
         self.found = Replay()
-        self._people = list(labels.of_type("human"))
         self._start: datetime | None = None
         self._now: datetime | None = None
         self._by_id: dict[str, Seen] = {}
@@ -108,8 +108,6 @@ class _Witness:
                 self.found.seconds[trigger.lighting] += (now - self._now).total_seconds()
             self._start, self._now = self._start or now, now
             self.found.frames += 1
-            shares = (float(each.probabilities[self._people].sum()) for each in predictions)
-            self.found.people += any(share >= UNSURE for share in shares)
             yield trigger, predictions
 
     def record(self, sightings: Iterable[Sighting]) -> Iterator[Sighting]:
