@@ -158,3 +158,14 @@ def test_benchmark_prints_its_table(
     assert lines[2].split()[1:4] == ["1", "of", "1"]
     assert lines[2].split()[-1] == "0"
     assert "The defaults: --event-gap 60 --alert-interval 600" in lines
+
+
+def test_benchmark_of_worse_clips_has_a_row_for_each_change(
+    shared: object, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["events.py", "--clips", "dev11", "--degraded"])
+    events.main()
+    lines = capsys.readouterr().out.splitlines()
+    names = ["as they are", "half size", "a quarter as bright", "twice the noise", "2 frames a second"]
+    assert [line.partition("  ")[0] for line in lines[1:6]] == names
+    assert "as they are: tiger visits 100% (90 %: met)" in lines
