@@ -8,6 +8,7 @@ edge-watch --settings trap.toml
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,13 +16,13 @@ from pathlib import Path
 from edge.options import add_options
 from edge.settings import read_settings
 from models import __version__
-from models.errors import run
+from models.errors import UsageError, run
 
 PROGRAM = "edge-watch"
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line; every option but the last four is also a key of the settings file, with _ for -."""
+    """The command line; every option but the last six is also a key of the settings file, with _ for -."""
     made = argparse.ArgumentParser(
         PROGRAM, description="Watch a camera and tell of each visit of a species once, by MQTT."
     )
@@ -32,6 +33,18 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         help="compare a replay with this CSV of visits (clip, species, start_s, end_s), print a report and publish "
         "nothing",
+    )
+    made.add_argument(
+        "--report",
+        metavar="DIR",
+        type=Path,
+        help="with --truth: write the report also as a page with pictures and as JSON into this folder (default: no)",
+    )
+    made.add_argument(
+        "--explain",
+        metavar="EVENT",
+        help="print what was seen, look by look, that made a stored event what it is: its id, or the first 6 "
+        "characters or more; then end",
     )
     made.add_argument(
         "--spots",
@@ -46,8 +59,16 @@ def parser() -> argparse.ArgumentParser:
 def watch_main(argv: Sequence[str]) -> int:
     """Parse, read the settings, then watch; heavy imports come after parsing."""
     options = vars(parser().parse_args(argv))
-    debug, truth, file, spots = (options.pop(name) for name in ("debug", "truth", "settings", "spots"))
+    debug, truth, folder, file = (options.pop(name) for name in ("debug", "truth", "report", "settings"))
+    event, spots = (options.pop(name) for name in ("explain", "spots"))
+    if folder is not None and truth is None:
+        raise UsageError("--report: expected --truth FILE with it, found none; name what to compare with")
     settings = read_settings(file, options)
+    if event is not None:
+        from edge.explain import explain
+
+        print(explain(event, settings.data))
+        return 0
     if spots is not None:
         from edge.spots import command
 
@@ -56,7 +77,7 @@ def watch_main(argv: Sequence[str]) -> int:
     if truth is not None:
         from edge.truth import report
 
-        return report(settings, truth)
+        return report(settings, truth, folder)
     from edge.daemon import run_daemon
 
     return run_daemon(settings, debug)
@@ -64,7 +85,11 @@ def watch_main(argv: Sequence[str]) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The console script `edge-watch`."""
-    return run(PROGRAM, watch_main, argv)
+    try:
+        return run(PROGRAM, watch_main, argv)
+    except BrokenPipeError:  # `edge-watch --explain ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.database import Database
+from edge.looks import from_text, to_text
 from edge.payloads import Message
 from edge.types import Alert, BBox, Sighting
 from models.errors import OutboxError
@@ -22,6 +23,7 @@ FILE_NAME = "edge-watch.sqlite"
 
 _MAX_ROWS = 100_000
 _LONGEST_DELAY_S = 3600.0
+_MOST_LIKE = 5
 
 _MIGRATIONS = (
     """
@@ -45,16 +47,21 @@ _MIGRATIONS = (
     CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
     """,
     "ALTER TABLE sightings ADD COLUMN timestamp_issues INTEGER NOT NULL DEFAULT 0;",
+    """
+    ALTER TABLE sightings ADD COLUMN count INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE sightings ADD COLUMN members TEXT NOT NULL DEFAULT '';
+    ALTER TABLE sightings ADD COLUMN evidence TEXT NOT NULL DEFAULT '';
+    """,
 )
 _PLAIN = (
     *("id", "type", "species", "scientific_name", "observation_type", "probability"),
     *("lighting", "frames", "source", "replay", "pictured"),
-    "timestamp_issues",
+    *("timestamp_issues", "count"),
 )
 _TIMES = ("event_start", "last_seen", "event_end")
 _BOX = ("x", "y", "width", "height")
 _SIZE = ("frame_width", "frame_height")
-_COLUMNS = (*_PLAIN, *_TIMES, *_BOX, *_SIZE)
+_COLUMNS = (*_PLAIN, *_TIMES, *_BOX, *_SIZE, "members", "evidence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,14 +156,10 @@ class Outbox(Database):
 
         A visit of the future was stored under a clock that ran ahead: it is ended, but cannot go on.
         """
-        rows = self.run(
-            lambda db: db.execute(
-                f"SELECT {', '.join(_COLUMNS)} FROM sightings WHERE source = ?"
-                " AND (type != 'end' OR last_seen_unix BETWEEN ? AND ?) ORDER BY last_seen_unix, row",
-                (source, since.timestamp(), now.timestamp()),
-            ).fetchall()
+        return self._sightings(
+            "source = ? AND (type != 'end' OR last_seen_unix BETWEEN ? AND ?) ORDER BY last_seen_unix, row",
+            *(source, since.timestamp(), now.timestamp()),
         )
-        return [_sighting(row) for row in rows]
 
     def alerted(self, id: str) -> bool:
         return self.run(lambda db: db.execute("SELECT 1 FROM alerts WHERE id = ?", (id,)).fetchone()) is not None
@@ -171,6 +174,22 @@ class Outbox(Database):
             ).fetchone()
         )
         return datetime.fromisoformat(row[0]) if row else None
+
+    # What people ask.
+
+    def sightings_like(self, begin: str) -> list[Sighting]:
+        """Visits whose id begins so, newest first, `_MOST_LIKE` at most; no wildcards."""
+        return self._sightings("substr(id, 1, ?) = ? ORDER BY row DESC LIMIT ?", len(begin), begin, _MOST_LIKE)
+
+    def newest_sightings(self, limit: int) -> list[Sighting]:
+        """The visits that began last, newest first."""
+        return self._sightings("1 ORDER BY row DESC LIMIT ?", limit)
+
+    def _sightings(self, where: str, *values: object) -> list[Sighting]:
+        rows = self.run(
+            lambda db: db.execute(f"SELECT {', '.join(_COLUMNS)} FROM sightings WHERE {where}", values).fetchall()
+        )
+        return [_sighting(row) for row in rows]
 
     # What the publisher does.
 
@@ -283,6 +302,8 @@ def _store_sighting(db: sqlite3.Connection, sighting: Sighting) -> None:
         **{name: moment.isoformat() if (moment := getattr(sighting, name)) else None for name in _TIMES},
         **dict(zip(_BOX, sighting.box.as_tuple(), strict=True)),
         **dict(zip(_SIZE, sighting.frame_size, strict=True)),
+        "members": ",".join(sighting.members),
+        "evidence": to_text(sighting.evidence, sighting.event_start),
         "last_seen_unix": sighting.last_seen.timestamp(),
     }
     updates = ", ".join(f"{column} = excluded.{column}" for column in row if column != "id")
@@ -297,6 +318,8 @@ def _sighting(row: Sequence[Any]) -> Sighting:
     values = dict(zip(_COLUMNS, row, strict=True))
     for name in _TIMES:
         values[name] = datetime.fromisoformat(values[name]) if values[name] else None
+    values["members"] = tuple(filter(None, values["members"].split(",")))
+    values["evidence"] = from_text(values["evidence"], values["event_start"])
     box = BBox(*(values.pop(name) for name in _BOX))
     width, height = (values.pop(name) for name in _SIZE)
     for name in ("replay", "pictured", "timestamp_issues"):

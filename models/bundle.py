@@ -123,8 +123,12 @@ def require_free(path: Path, force: bool = False) -> None:
                              f"(which replaces bundles only)")
 
 
-def require_writable(path: Path) -> None:
+def require_writable(path: Path, option: str = "--out") -> None:
     """Check before a long job that a folder can be made there, by making and removing one beside it.
+
+    Args:
+        path: the folder to be.
+        option: what names it, for the message.
 
     Raises:
         EdgeWatchError: the folder that it would be in cannot be written to.
@@ -138,11 +142,11 @@ def require_writable(path: Path) -> None:
         # Tried, not asked for: a folder such as /proc says that it can be written to, and then refuses.
         os.rmdir(tempfile.mkdtemp(prefix=f".{path.name}-", dir=parent))
     except NotADirectoryError as error:
-        raise EdgeWatchError(f"{path}: cannot be written: {parent} is a file; choose another --out") from error
+        raise EdgeWatchError(f"{path}: cannot be written: {parent} is a file; choose another {option}") from error
     except OSError as error:
         reason = "is read-only" if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else (
             f"takes no new folder ({error.strerror})")
-        raise EdgeWatchError(f"{path}: cannot be written: {parent} {reason}; choose another --out") from error
+        raise EdgeWatchError(f"{path}: cannot be written: {parent} {reason}; choose another {option}") from error
 
 
 def _fill(

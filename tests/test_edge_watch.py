@@ -218,8 +218,10 @@ def test_truth_compares_a_replay_and_publishes_nothing(tmp_path: Path, shared: P
         "--truth", str(scenes / "truth_events.csv"), "--data", str(tmp_path / "data"), *CLOSE_VISITS,
     )  # fmt: skip
     lines = found.stdout.splitlines()
-    assert lines[0].startswith("tiger 7.4-16.0 s: alert after ")
-    assert lines[-1] == "2 of 2 visits found with 2 alerts, 0 false, in 60 s of recording"
+    assert lines[1].startswith("  tiger 7.4-16.0 s: alert after ")
+    assert lines[-1] == (
+        "2 of 2 visits found with 2 alerts, 0 false, in 60 s of recording; nothing is published or stored"
+    )
     assert not (tmp_path / "data").exists()
 
 

@@ -93,7 +93,7 @@ def test_newer_schema_is_refused(path: Path) -> None:
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(OutboxError, match=r"written by a newer edge-watch: expected schema 2 or older, found 99"):
+    with pytest.raises(OutboxError, match=r"written by a newer edge-watch: expected schema 3 or older, found 99"):
         Outbox(path)
 
 

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from models.page import write_folder
 from train.cli import main
-from train.page import write_folder
 from train.photos.data import DataSet, Photo, find_photos
 from train.photos.findings import Class, Group
 from train.photos.inspection import contact_sheets, histogram

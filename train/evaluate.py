@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from models import page
 from models.bundle import MANIFEST, SPLIT, ModelBundle, file_hash
 from models.errors import EdgeWatchError
 from models.manifest import LIGHTINGS
-from train import page
 from train.measure import Network, keras_network
 from train.photos.data import RUNS, DataSet, Photo, data_name, find_photos
 from train.photos.pictures import decode

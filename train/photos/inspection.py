@@ -15,8 +15,8 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
+from models import page
 from models.images import read_image
-from train import page
 from train.photos.data import LEAST, RUNS, SPLITS, data_name, find_photos
 from train.photos.findings import TINY, Group
 from train.photos.looks import Inspection, Look, Spread, examine, look

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from models.manifest import LIGHTINGS
+from models.page import Html, heading, page, paragraph, picture, table, thumbnail, wall
 from train.measure import Pixels
-from train.page import Html, heading, page, paragraph, picture, table, thumbnail, wall
 from train.report import charts
 from train.report.numbers import DATA, PAGE, Mistake, Point, Report
 from train.report.summary import WORDS, percent, sensitivity, summary

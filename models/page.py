@@ -121,25 +121,25 @@ def thumbnail(image: NDArray[np.uint8], side: int = 132, quality: int = 80) -> b
     return data.tobytes()
 
 
-def require_replaceable(out: Path, names: Sequence[str]) -> None:
-    """Check before a long job that a folder with files of these names can be written, or replaced.
+def require_replaceable(out: Path, names: Sequence[str], option: str = "--out") -> None:
+    """Check before a long job that a folder with files of these names can be written, or replaced; `option` names it.
 
     Raises:
         EdgeWatchError: the folder holds anything else (it would be lost), or cannot be written.
     """
-    require_writable(out)
+    require_writable(out, option)
     if out.exists() and not (out.is_dir() and set(os.listdir(out)) in (set(), set(names))):
         raise EdgeWatchError(f"{out}: expected no such folder, or one that holds only {' and '.join(names)}, found "
-                             f"another; choose another --out")
+                             f"another; choose another {option}")
 
 
-def write_folder(out: Path, files: Mapping[str, str]) -> None:
+def write_folder(out: Path, files: Mapping[str, str], option: str = "--out") -> None:
     """Write text files into a folder, all or none; a folder that holds only files of these names is replaced.
 
     Raises:
         EdgeWatchError: as `require_replaceable`, or the disk is full; nothing is left behind.
     """
-    require_replaceable(out, tuple(files))
+    require_replaceable(out, tuple(files), option)
     working = None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -153,7 +153,7 @@ def write_folder(out: Path, files: Mapping[str, str]) -> None:
         os.replace(new, out)
     except OSError as error:
         raise EdgeWatchError(f"{out}: cannot be written: {error.strerror}; "
-                             f"make room or choose another --out") from error
+                             f"make room or choose another {option}") from error
     finally:
         if working:
             if (working / "old").exists() and not out.exists():
