@@ -12,7 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge.settings import add_options, read_settings
+from edge.options import add_options
+from edge.settings import read_settings
 from models import __version__
 from models.errors import run
 

@@ -12,7 +12,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from edge.settings import Settings, add_options, read_settings
+from edge.options import add_options
+from edge.settings import Settings, read_settings
 from models import __version__
 from models.errors import EdgeWatchError, run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from edge.__main__ import main
+from edge.options import OPTIONS
 from edge.settings import Settings, read_settings
 from models.errors import UsageError
 
@@ -42,6 +44,10 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("STATE_DIRECTORY")
     monkeypatch.setenv("HOME", "/home/ranger")
     assert Settings().data == Path("/home/ranger/.local/share/edge-watch")
+
+
+def test_every_setting_is_an_option_and_the_other_way_round() -> None:
+    assert [option.name for option in OPTIONS] == [setting.name for setting in dataclasses.fields(Settings)]
 
 
 def test_species_of_the_command_line_are_separated_by_commas() -> None:

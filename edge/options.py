@@ -1,0 +1,213 @@
+"""Each setting of `edge-watch`, once: its key, what it takes, its help; for the command line and TOML alike."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from models.errors import UsageError
+
+Mask = tuple[float, float, float, float]
+MOST_SECONDS = 366 * 24 * 3600
+
+
+class WrongKindError(Exception):
+    """A value is not of the kind that an option takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What an option takes: a word of the command line becomes `typed`, and that, or a value of TOML, the setting's.
+
+    `read` is given the option's name and a value. It raises WrongKindError, or UsageError where it can say more.
+    """
+
+    read: Callable[[str, Any], Any]
+    typed: Callable[[str], Any] = str
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One setting: `name` is its key in TOML, with - for _ its option. `choices` are all that it may be."""
+
+    name: str
+    kind: Kind
+    metavar: str
+    help: str
+    choices: tuple[Any, ...] = ()
+
+    def read(self, value: Any) -> Any:
+        """A value as TOML or argparse gives it, as the setting's type.
+
+        Raises:
+            UsageError: a value of another kind.
+        """
+        try:
+            return self.kind.read(self.name, value)
+        except WrongKindError as error:
+            raise UsageError(
+                f"{self.name}: found a value of the wrong kind: {value!r}; see `edge-watch --help`"
+            ) from error
+
+    def add_to(self, parser: argparse.ArgumentParser) -> None:
+        """Add the option to a command; None where it is not given."""
+        flag = f"--{self.name.replace('_', '-')}"
+        if self.kind is SWITCH:
+            parser.add_argument(flag, action="store_true", default=None, help=self.help)
+            return
+        parser.add_argument(
+            flag, metavar=self.metavar or None, type=self.kind.typed, choices=self.choices or None, help=self.help
+        )
+
+
+def _of(*types: type) -> Callable[[str, Any], Any]:
+    def read(name: str, value: Any) -> Any:
+        # True is an int to Python, but nobody means a number by it.
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            raise WrongKindError
+        return value
+
+    return read
+
+
+def _path(name: str, value: Any) -> Path:
+    return Path(_of(str, Path)(name, value)).expanduser()
+
+
+def _seconds(name: str, value: Any) -> timedelta:
+    if not 0 <= _of(int, float)(name, value) <= MOST_SECONDS:
+        raise UsageError(f"{name}: expected 0 to {MOST_SECONDS} seconds, found {value:g}")
+    return timedelta(seconds=value)
+
+
+def _names(name: str, value: Any) -> tuple[str, ...]:
+    """`["tiger", "deer"]` of a file, or `tiger,deer` of the command line."""
+    if value == "":
+        raise UsageError(f"{name}: expected names, found an empty text; leave it out to alert of none")
+    listed = value.split(",") if isinstance(value, str) else value
+    if not isinstance(listed, (list, tuple)) or not all(isinstance(item, str) for item in listed):
+        raise WrongKindError
+    return tuple(item.strip() for item in listed if item.strip())
+
+
+def _boxes(name: str, value: Any) -> tuple[Mask, ...]:
+    """`[[0, 0, 1, 0.1]]` of a file, or `0,0,1,0.1;0.5,0.5,0.2,0.2` of the command line."""
+    try:
+        rows = [row.split(",") for row in value.split(";") if row.strip()] if isinstance(value, str) else value
+        return tuple((float(x), float(y), float(width), float(height)) for x, y, width, height in rows)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"{name}: expected boxes of left, top, width, height, found {value!r}; as [[0, 0, 1, 0.1]] in the settings "
+            "file, or 0,0,1,0.1 on the command line"
+        ) from error
+
+
+TEXT = Kind(_of(str))
+PATH = Kind(_path, Path)
+SECONDS = Kind(_seconds, float)
+NUMBER = Kind(_of(int, float), float)
+WHOLE = Kind(_of(int), int)
+SWITCH = Kind(_of(bool))
+NAMES = Kind(_names)
+BOXES = Kind(_boxes)
+
+OPTIONS = (
+    Option("species", NAMES, "NAME[,NAME]", "alert of these; every other species is recorded only"),
+    Option(
+        "source",
+        TEXT,
+        "SOURCE",
+        "picamera, usb:N, rtsp://..., http://... (MJPEG or a picture), watch:DIR (a folder that another camera drops "
+        "files into), demo, a video file or a folder of photos (default: picamera if picamera2 is installed, else "
+        "usb:0)",
+    ),
+    Option(
+        "rotate",
+        WHOLE,
+        "",
+        "turn the pictures of a live camera clockwise by so many degrees (default: 0)",
+        (0, 90, 180, 270),
+    ),
+    Option(
+        "noir",
+        SWITCH,
+        "",
+        "the Raspberry Pi's camera has no infrared filter: colours to fit, and grey pictures in the dark",
+    ),
+    Option("model", PATH, "BUNDLE", "a converted model bundle (default: the published one)"),
+    Option("broker", TEXT, "URL", "mqtt://HOST:PORT or mqtts://HOST:PORT (default: mqtt://localhost:1883)"),
+    Option("credentials", PATH, "FILE", "file with a line `user` and a line `password` for the broker"),
+    Option("prefix", TEXT, "TOPIC", "what every topic begins with (default: edge-watch)"),
+    Option("deployment", TEXT, "NAME", "the trap's name (default: this computer's)"),
+    Option("latitude", NUMBER, "DEGREES", "where the trap hangs; sent with alerts"),
+    Option("longitude", NUMBER, "DEGREES", "where the trap hangs; sent with alerts"),
+    Option(
+        "data",
+        PATH,
+        "DIR",
+        "where events and unsent alerts are kept (default: $STATE_DIRECTORY, else ~/.local/share/edge-watch)",
+    ),
+    Option("event_gap", SECONDS, "SECONDS", "a visit is over after this long without the species (default: 60)"),
+    Option("alert_interval", SECONDS, "SECONDS", "at most one alert per species in this time (default: 600)"),
+    Option("camera_delay", SECONDS, "SECONDS", "after motion, ignore further motion this long (default: 0)"),
+    Option(
+        "trigger",
+        TEXT,
+        "gpio:N[,mqtt]",
+        "look at the whole frame when a motion sensor on a GPIO pin tells of motion, or a command comes by MQTT (mqtt) "
+        "(default: none)",
+    ),
+    Option(
+        "masks",
+        BOXES,
+        "X,Y,W,H[;...]",
+        "boxes, as shares 0-1 of the frame from left and top, in which no motion is looked for (default: none)",
+    ),
+    Option(
+        "least_size",
+        NUMBER,
+        "SHARE",
+        "what is smaller than this share of the frame's height is no motion (default: 0.04)",
+    ),
+    Option(
+        "looks_per_second",
+        NUMBER,
+        "N",
+        "how often the model is asked in the long run; bursts of 150 are free (default: 2)",
+    ),
+    Option(
+        "record",
+        TEXT,
+        "",
+        "what is kept of each visit in the data folder: its best picture, or also a clip with five seconds before and "
+        "after (default: picture)",
+        ("nothing", "picture", "clip"),
+    ),
+    Option(
+        "media_limit",
+        NUMBER,
+        "MEGABYTES",
+        "of pictures and clips; the oldest are deleted first, those of --species last (default: 2000)",
+    ),
+    Option(
+        "preview",
+        PATH,
+        "FILE.mp4",
+        "a clip of all that is seen, with boxes, names and probabilities; people too (default: none)",
+    ),
+    Option("threads", WHOLE, "N", "threads of the model (default: 1)"),
+    Option("pace", TEXT, "", "replay files at full speed or as recorded (default: full)", ("full", "real")),
+)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add every setting to a command's options, and `--settings`."""
+    for option in OPTIONS:
+        option.add_to(parser)
+    parser.add_argument(
+        "--settings", metavar="FILE", type=Path, help="a TOML file with any of these; the command line goes over it"
+    )
