@@ -6,21 +6,23 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from edge.types import Lighting
 from models.errors import UsageError
+from models.manifest import Lighting
 
 SURE = 0.95
 """How sure every bound here is; one-sided."""
 HOURS = {"hour": 1.0, "day": 24.0, "week": 168.0, "month": 730.0, "year": 8760.0}
 MARGIN = 0.001
 """A threshold is put so far (log-odds) above the look-alike that it keeps out: rounding does not bring that back."""
+MOST = 34.5
+"""Scores beyond this (a probability of 1 - 1e-15) cannot be told apart."""
 
 Thresholds = Mapping[str, Mapping[Lighting, float]]
 """By species and lighting, the natural log-odds from which on a track is confirmed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class Peak:
     """The highest score that something reached as a species, in log-odds: what it was not, or, of a visit, what it was.
 
     `at`: in the hours of its lighting that were watched, when that was.
@@ -86,19 +88,30 @@ class Choice:
 
 
 def log_odds(probability: float) -> float:
-    """The natural log-odds of a probability 0-1; infinite at both ends."""
-    if probability <= 0 or probability >= 1:
-        return math.copysign(math.inf, probability - 0.5)
-    return math.log(probability / (1 - probability))
+    """The natural log-odds of a probability 0-1, from -`MOST` to `MOST`."""
+    if not 0 < probability < 1:
+        return math.copysign(MOST, probability - 0.5)
+    return max(-MOST, min(MOST, math.log(probability / (1 - probability))))
+
+
+def probability(score: float) -> float:
+    """The probability 0-1 of natural log-odds."""
+    return 1 / (1 + math.exp(-score))
 
 
 def at_most(alarms: int, mean: float) -> float:
     """The probability of at most so many events where `mean` are to be expected (Poisson), exactly."""
     if mean <= 0:
         return 1.0
-    # As logarithms: the first terms of a large mean are too small for a float.
-    terms = (number * math.log(mean) - mean - math.lgamma(number + 1) for number in range(alarms + 1))
-    return min(1.0, math.fsum(map(math.exp, terms)))
+    # As logarithms: the first terms of a large mean are too small for a float. From the last term down, as far as it
+    # matters.
+    total = 0.0
+    for number in range(alarms, -1, -1):
+        term = math.exp(number * math.log(mean) - mean - math.lgamma(number + 1))
+        total += term
+        if number < mean and term < 1e-17 * total:
+            break
+    return min(1.0, total)
 
 
 def upper_bound(alarms: int) -> float:
@@ -112,21 +125,22 @@ def upper_bound(alarms: int) -> float:
 
 def most_alarms(mean: float) -> int:
     """How many events may have been seen where at most `mean` are to be claimed; -1 where even none is too many."""
-    # The bound lies above what was seen, so that this many are too many for certain.
+    # A bound lies above what was seen, so that this many are too many for certain.
     low, high = -1, math.ceil(mean)
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if upper_bound(middle) <= mean * (1 + 1e-9) else (low, middle)
+        # A hair more, so that a bound that was printed and typed again is kept.
+        low, high = (middle, high) if at_most(middle, mean * (1 + 1e-9)) <= 1 - SURE else (low, middle)
     return low
 
 
 def choose(
-    candidates: Iterable[Candidate],
+    peaks: Iterable[Peak],
     hours: float,
     operating_points: Thresholds,
     targets: Collection[str],
     budget: Budget | None = None,
-    visits: Iterable[Candidate] = (),
+    visits: Iterable[Peak] = (),
 ) -> Choice | None:
     """The lowest thresholds, from the operating points up, at which the targets together keep a budget.
 
@@ -137,7 +151,7 @@ def choose(
     gamma distribution, which is where the bound comes from.
 
     Args:
-        candidates: the false ones, of these hours.
+        peaks: the false ones, of these hours.
         hours: the evidence's; above 0.
         operating_points: where thresholds begin.
         targets: species that alert.
@@ -148,7 +162,7 @@ def choose(
         None where so few hours cannot support the budget, whatever the thresholds.
     """
     wanted = set(targets)
-    over = sorted((_over(each, operating_points) for each in candidates if each.species in wanted), reverse=True)
+    over = sorted((_over(each, operating_points) for each in peaks if each.species in wanted), reverse=True)
     raised = 0.0
     if budget is not None:
         most = most_alarms(budget.per_hour * hours)
@@ -165,11 +179,11 @@ def choose(
     )
 
 
-def _over(candidate: Candidate, thresholds: Thresholds) -> float:
-    return candidate.score - thresholds[candidate.species][candidate.lighting]
+def _over(peak: Peak, thresholds: Thresholds) -> float:
+    return peak.score - thresholds[peak.species][peak.lighting]
 
 
-def _recall(visits: Iterable[Candidate], thresholds: Thresholds, targets: Iterable[str]) -> Iterable[Found]:
+def _recall(visits: Iterable[Peak], thresholds: Thresholds, targets: Iterable[str]) -> Iterable[Found]:
     known = list(visits)
     for name in targets:
         own = [_over(visit, thresholds) for visit in known if visit.species == name]

@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from edge.budget import Budget
 from models.errors import UsageError
 
 Mask = tuple[float, float, float, float]
@@ -106,6 +107,10 @@ def _boxes(name: str, value: Any) -> tuple[Mask, ...]:
         ) from error
 
 
+def _budget(name: str, value: Any) -> Budget:
+    return Budget.parse(_of(str)(name, value))
+
+
 TEXT = Kind(_of(str))
 PATH = Kind(_path, Path)
 SECONDS = Kind(_seconds, float)
@@ -114,6 +119,7 @@ WHOLE = Kind(_of(int), int)
 SWITCH = Kind(_of(bool))
 NAMES = Kind(_names)
 BOXES = Kind(_boxes)
+BUDGET = Kind(_budget)
 
 OPTIONS = (
     Option("species", NAMES, "NAME[,NAME]", "alert of these; every other species is recorded only"),
@@ -153,6 +159,13 @@ OPTIONS = (
     ),
     Option("event_gap", SECONDS, "SECONDS", "a visit is over after this long without the species (default: 60)"),
     Option("alert_interval", SECONDS, "SECONDS", "at most one alert per species in this time (default: 600)"),
+    Option(
+        "max_false_alarms",
+        BUDGET,
+        "N/TIME",
+        "raise thresholds until no more are to be expected, as 1/week, of all of --species together: of hour, day, "
+        "week, month, year (default: the model's operating points as they are)",
+    ),
     Option("camera_delay", SECONDS, "SECONDS", "after motion, ignore further motion this long (default: 0)"),
     Option(
         "trigger",
