@@ -8,6 +8,7 @@ from typing import Protocol
 
 from edge.alerts import alerts
 from edge.crops import crops
+from edge.expected import expected
 from edge.motion import MotionSettings, triggers
 from edge.outside import prompted
 from edge.predictions import Classify, predictions
@@ -64,17 +65,14 @@ def watch(
         last: per species the event time of its last alert before a restart.
         senses: what health tells of; None for new ones, with the looks per second of the settings.
         observers: keep pictures of what passes.
+
+    Raises:
+        UsageError: a budget of false alarms that cannot be kept.
     """
     senses = senses or Senses(bucket=Bucket(settings.looks_per_second))
-    motion = MotionSettings(least_size=settings.least_size, masks=tuple(BBox(*mask) for mask in settings.masks))
-    points = classifier.bundle.manifest.operating_points
+    points, _ = expected(settings, classifier.bundle)
     deployment = Deployment(settings.deployment, settings.latitude, settings.longitude)
-    seen = guarded(frames, senses.guard)
-    moved = triggers(seen, motion, settings.camera_delay)
-    called = prompted(moved, senses.sensor)
-    cropped = crops(called, bucket=senses.bucket, spots=senses.spots)
-    named = predictions(cropped, classifier)
-    learned = remember(named, senses.spots, classifier.labels, points)
+    learned = looks(frames, classifier, settings, senses)
     for observer in observers:
         learned = observer.keep(learned)
     sighted = sightings(learned, classifier.labels, points, SightingSettings(settings.event_gap), resumed)
@@ -83,3 +81,15 @@ def watch(
     recorded = record(sighted)
     for alert in alerts(recorded, settings.species, settings.alert_interval, deployment, classifier.bundle.title, last):
         tell(alert)
+
+
+def looks(frames: Iterable[Frame], classifier: Classifier, settings: Settings, senses: Senses) -> Iterator[Named]:
+    """The first half of the path: each frame, with where something moved in it and what the model says of that."""
+    motion = MotionSettings(least_size=settings.least_size, masks=tuple(BBox(*mask) for mask in settings.masks))
+    points = classifier.bundle.manifest.operating_points
+    seen = guarded(frames, senses.guard)
+    moved = triggers(seen, motion, settings.camera_delay)
+    called = prompted(moved, senses.sensor)
+    cropped = crops(called, bucket=senses.bucket, spots=senses.spots)
+    named = predictions(cropped, classifier)
+    return remember(named, senses.spots, classifier.labels, points)
