@@ -26,13 +26,14 @@ WITHIN = 0.8
 class CropSettings:
     """What is looked at.
 
-    `margin`: share of a region's longer side that is added on each side.
+    `margins`: shares of a region's longer side that are added on each side, in turn from one look at a place to the
+    next: the model is wrong about another part of the looks with each, so that together they tell more.
     `most`: crops per frame, what lingers included.
     `linger`: how long a place is looked at after the last motion there, as an animal stands still.
     `again`: how often it then is.
     """
 
-    margin: float = 0.2
+    margins: tuple[float, ...] = (0.2, 0.05)
     most: int = 3
     linger: timedelta = timedelta(seconds=10)
     again: timedelta = timedelta(seconds=1)
@@ -46,12 +47,13 @@ class Silence(Protocol):
 
 @dataclass(slots=True)
 class _Place:
-    """Where something moved, and the crop around it: when it last did, and when it was last looked at."""
+    """Where something moved, and the widest crop around it; when it last did, when and how often it was looked at."""
 
     region: BBox
     box: BBox
     moved: datetime
     looked: datetime | None = None
+    looks: int = 0
 
 
 def crops(
@@ -93,9 +95,7 @@ def crops(
             granted = bucket.granted(len(wanted), now)
             if granted < len(wanted):
                 wanted = sorted(wanted, key=lambda place: place.looked.timestamp() if place.looked else 0.0)[:granted]
-        for place in wanted:
-            place.looked = now
-        yield trigger, tuple(Crop(trigger, place.box) for place in wanted)
+        yield trigger, tuple(Crop(trigger, _look(place, trigger, settings)) for place in wanted)
 
 
 def _moving(region: BBox, box: BBox, now: datetime, places: Iterable[_Place]) -> _Place:
@@ -107,11 +107,17 @@ def _moving(region: BBox, box: BBox, now: datetime, places: Iterable[_Place]) ->
         within = region.intersection(place.region) > WITHIN * region.area
         if within and region.area < PART * place.region.area and place.region != WHOLE:
             return place
-    return _Place(region, box, now, _looked(places, box))
+    before = [place for place in places if place.looked and place.box.iou(box) > 0.3]
+    last = max(before, key=lambda place: place.looked or now, default=None)
+    return _Place(region, box, now, last.looked, last.looks) if last else _Place(region, box, now)
 
 
-def _looked(places: Iterable[_Place], box: BBox) -> datetime | None:
-    return max((place.looked for place in places if place.looked and place.box.iou(box) > 0.3), default=None)
+def _look(place: _Place, trigger: Trigger, settings: CropSettings) -> BBox:
+    """The crop of a place for this look at it."""
+    height, width = trigger.frame.image.shape[:2]
+    margin = settings.margins[place.looks % len(settings.margins)]
+    place.looked, place.looks = trigger.frame.timestamp, place.looks + 1
+    return place.box if place.region == WHOLE else square(place.region, margin, width, height)
 
 
 def _over(place: _Place, moving: Iterable[_Place]) -> bool:
@@ -130,7 +136,7 @@ def _squares(trigger: Trigger, settings: CropSettings) -> list[tuple[BBox, BBox]
     if len(regions) > settings.most and regions[0].area < 2 * regions[settings.most].area:
         found.append((WHOLE, WHOLE))
     for region in regions:
-        box = region if region == WHOLE else square(region, settings.margin, width, height)
+        box = region if region == WHOLE else square(region, max(settings.margins), width, height)
         if len(found) < settings.most and not any(box.iou(other) > 0.5 for _, other in found):
             found.append((region, box))
     return found

@@ -9,9 +9,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from edge.sightings import SightingSettings
 from edge.types import WHOLE, Trigger
 from models.errors import UsageError
 
@@ -20,7 +19,9 @@ log = logging.getLogger("edge-watch")
 Outside = Callable[[], bool]
 """Whether something outside the pictures has asked for a look since it was last called, or does now."""
 
-LOOKS = SightingSettings().looks
+LOOK_FOR, LOOK_EVERY = timedelta(seconds=3), timedelta(seconds=0.19)
+"""How long and how often the whole frame is looked at when something asks: looks at an animal that stands still add up
+slowly, and those that follow one another at once tell nothing new."""
 MOST_BYTES = 1000
 MOST_IDS = 1000
 SAY_EVERY_S = 60.0
@@ -126,10 +127,17 @@ def prompted(triggers: Iterable[Trigger], outside: Outside) -> Iterator[Trigger]
 
     So are the frames after it, as many as it takes to see an animal: of a short pulse, too, a visit can come.
     """
-    left = 0
+    asked: datetime | None = None
+    looked: datetime | None = None
     for trigger in triggers:
+        now = trigger.frame.timestamp
         # Asked for every frame, or a pulse would wait for a quiet one.
         if outside():
-            left = LOOKS
-        yield dataclasses.replace(trigger, regions=(WHOLE,)) if left > 0 and not trigger.regions else trigger
-        left -= 1
+            asked, looked = now, None
+        # Either way: a clock that was set back ends it.
+        wanted = (
+            asked is not None and abs(now - asked) <= LOOK_FOR and (looked is None or abs(now - looked) >= LOOK_EVERY)
+        )
+        if wanted:
+            looked = now
+        yield dataclasses.replace(trigger, regions=(WHOLE,)) if wanted and not trigger.regions else trigger

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.exposure import lifted
 from edge.types import Cropped, Named, Prediction, Trigger
 from models.labels import LabelMap
 
@@ -31,12 +32,8 @@ class Classify(Protocol):
 def predictions(cropped: Iterable[Cropped], classifier: Classify) -> Iterator[Named]:
     """For each frame the predictions of its crops, in their order; quiet frames pass with none."""
     for trigger, crops in cropped:
-        yield (
-            trigger,
-            tuple(
-                Prediction(crop, classifier.classify(crop.trigger.frame.image, crop.box.as_tuple())) for crop in crops
-            ),
-        )
+        image = lifted(trigger.frame.image) if crops else trigger.frame.image
+        yield trigger, tuple(Prediction(crop, classifier.classify(image, crop.box.as_tuple())) for crop in crops)
 
 
 class People:

@@ -5,28 +5,21 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from edge.predictions import People
-from edge.types import BBox, Frame, Lighting, Named, Prediction, Sighting
-from models.labels import Label, LabelMap
+from edge.tracks import Track, Tracks
+from edge.types import Candidate, Frame, Named, Sighting
+from edge.verdict import UNKNOWN, Judge, Verdict
+from edge.visits import Picture, Visit
+from models.groups import groups_of
+from models.labels import LabelMap
 from models.manifest import OperatingPoint
 
 REPLAY_NAMESPACE = "6f0e7a52-5d0c-5c1c-9c43-0d7b1c1e5a11"
 """Ids of replayed visits are made from the file and the frame within this namespace."""
-JPEG_QUALITY = 85
-BETTER, CUT_OFF = 1.1, 0.7
-"""A picture must be so much better than the best so far to be kept in its place; what the frame's edge may have cut off
-is worth less."""
-SAME_PLACE = 0.1
-"""Crops that overlap at least this much (IoU) are taken for the same animal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,55 +27,13 @@ class SightingSettings:
     """When looks become a sighting.
 
     `event_gap`: a visit is over when its species was not seen for this long.
-    `looks`: so many looks at one animal are averaged, and so many it takes (one for a still: there is no other).
     `same_animal`: looks further apart than this in time are not taken for the same animal.
     `update`: how often a visit that goes on is told as an `update`.
     """
 
     event_gap: timedelta = timedelta(seconds=60)
-    looks: int = 3
     same_animal: timedelta = timedelta(seconds=3)
     update: timedelta = timedelta(seconds=10)
-
-
-@dataclass(slots=True)
-class _Track:
-    """The last looks at what is taken for one animal: their probabilities, and where and when the first one was.
-
-    The pictures are not kept: three seconds of them would be as large as the rest of the process.
-    """
-
-    looks: deque[NDArray[np.float32]]
-    firsts: deque[tuple[datetime, str, int]]
-    box: BBox
-    last_seen: datetime
-
-    def add(self, prediction: Prediction) -> None:
-        frame = prediction.crop.trigger.frame
-        self.looks.append(prediction.probabilities)
-        self.firsts.append((frame.timestamp, frame.source, frame.index))
-        self.box, self.last_seen = prediction.crop.box, frame.timestamp
-
-
-@dataclass(slots=True)
-class _Visit:
-    """A sighting that is going on, when it was last told, and its best picture so far with what that is worth."""
-
-    sighting: Sighting
-    told: datetime
-    image: bytes | None = None
-    pictured_at: datetime | None = None
-    worth: float = 0.0
-
-    def picture(self, frame: Frame, box: BBox, probability: float) -> None:
-        """Keep the frame if it is better to look at: sure, large, and whole."""
-        whole = min(box.x, box.y, 1 - box.x - box.width, 1 - box.y - box.height) > 0
-        worth = probability * box.area**0.5 * (1.0 if whole else CUT_OFF)
-        if worth > BETTER * self.worth:
-            self.worth, self.image, self.pictured_at = worth, _jpeg(frame.image), frame.timestamp
-
-    def gap(self, now: datetime) -> timedelta:
-        return abs(now - self.sighting.last_seen)
 
 
 def sightings(
@@ -91,10 +42,13 @@ def sightings(
     operating_points: Mapping[str, Mapping[str, OperatingPoint]],
     settings: SightingSettings = SightingSettings(),
     resumed: Iterable[Sighting] = (),
+    heard: Callable[[Candidate], None] = lambda candidate: None,
 ) -> Iterator[Sighting]:
     """Yield a sighting whenever it changes: `new`, `update`, `end`.
 
-    A species is seen when the mean of the last looks at one animal reaches its operating point for the light.
+    A species is seen when what all looks at one animal add up to reaches its operating point for the light. Animals of
+    one species that come within the gap are one visit. Where more looks make another species of the only animal of a
+    visit, the visit keeps its id, and an `update` tells the other name.
 
     Args:
         named: one item per frame, in order of time; quiet frames included, or no visit would end.
@@ -102,141 +56,189 @@ def sightings(
         operating_points: by class name and lighting, from the bundle's manifest.
         settings: when looks become a sighting.
         resumed: visits of before a restart that may still go on: they keep their ids and are not `new` again.
+        heard: takes, for each animal that was followed, how sure the looks were of each species at most.
     """
-    visits: dict[str, _Visit] = {}
-    for sighting in sorted(resumed, key=lambda sighting: sighting.last_seen):
-        if sighting.species in visits:
-            yield from _end(visits.pop(sighting.species))
-        visits[sighting.species] = _Visit(sighting, sighting.last_seen)
-    tracks: list[_Track] = []
+    visits = _Visits(labels, Judge(labels, operating_points, groups_of(labels)), settings, heard)
+    yield from visits.resume(resumed)
+    tracks = Tracks(labels, settings.same_animal)
     people = People(labels)
     for trigger, predictions in named:
         now = trigger.frame.timestamp
-        # Either way: a clock that was set back must not keep visits open until the old time is reached again.
-        for name in [name for name, visit in visits.items() if visit.gap(now) > settings.event_gap]:
-            yield from _end(visits.pop(name))
-        if trigger.frame.still:
-            tracks = []
-        tracks = [track for track in tracks if abs(now - track.last_seen) <= settings.same_animal]
+        for track in tracks.lost(now, all_of_them=trigger.frame.still):
+            yield from visits.leave(track)
+        yield from visits.end_those_over(now)
         frame = None if people.look(trigger, predictions) else trigger.frame
-        for prediction in predictions:
-            track = _follow(tracks, prediction, settings.looks)
-            least = 1 if trigger.frame.still else settings.looks
-            seen = _recognized(track, trigger.lighting, labels, operating_points, least)
-            if seen is not None:
-                yield from _see(visits, labels[seen[0]], seen[1], track, prediction, frame, settings.update)
-    for visit in visits.values():
-        yield from _end(visit)
+        for track in tracks.follow(predictions):
+            yield from visits.look(track, frame)
+        if trigger.frame.still:
+            for track in tracks.end():
+                yield from visits.leave(track)
+    for track in tracks.end():
+        yield from visits.leave(track)
+    yield from visits.end_all()
 
 
-def _follow(tracks: list[_Track], prediction: Prediction, looks: int) -> _Track:
-    """The track that a prediction belongs to by its place, with the prediction added; a new one where none fits."""
-    box, now = prediction.crop.box, prediction.crop.trigger.frame.timestamp
-    # One look per frame and animal: two crops of one frame that overlap are no second look.
-    waiting = [track for track in tracks if track.last_seen != now]
-    track = max(waiting, key=lambda track: track.box.iou(box), default=None)
-    if track is None or track.box.iou(box) < SAME_PLACE:
-        track = _Track(deque(maxlen=looks), deque(maxlen=looks), box, now)
-        tracks.append(track)
-    track.add(prediction)
-    return track
+class _Visits:
+    """The visits that go on, by the name of their species."""
 
+    def __init__(
+        self, labels: LabelMap, judge: Judge, settings: SightingSettings, heard: Callable[[Candidate], None]
+    ) -> None:
+        self._labels, self._judge, self._settings, self._heard = labels, judge, settings, heard
+        self._visits: dict[str, Visit] = {}
+        self._of: dict[Track, Visit] = {}
+        self._pictures: dict[Track, Picture] = {}
+        self._highest: dict[Track, dict[str, float]] = {}
 
-def _recognized(
-    track: _Track,
-    lighting: Lighting,
-    labels: LabelMap,
-    points: Mapping[str, Mapping[str, OperatingPoint]],
-    least: int,
-) -> tuple[int, float] | None:
-    """The class that the last looks agree on and its mean probability; None for a blank or too little evidence."""
-    if len(track.looks) < least:
+    def resume(self, sightings: Iterable[Sighting]) -> Iterator[Sighting]:
+        """Visits of before a restart; of two of one species only the later can go on."""
+        for sighting in sorted(sightings, key=lambda sighting: sighting.last_seen):
+            if sighting.species in self._visits:
+                yield from self._end(self._visits[sighting.species])
+            self._visits[sighting.species] = Visit(sighting, sighting.last_seen, animals=sighting.count)
+
+    def end_those_over(self, now: datetime) -> Iterator[Sighting]:
+        # Either way: a clock that was set back must not keep visits open until the old time is reached again.
+        for visit in [visit for visit in self._visits.values() if visit.gap(now) > self._settings.event_gap]:
+            yield from self._end(visit)
+
+    def end_all(self) -> Iterator[Sighting]:
+        for visit in list(self._visits.values()):
+            yield from self._end(visit)
+
+    def look(self, track: Track, frame: Frame | None) -> Iterator[Sighting]:
+        """One more look at an animal; `frame` is None where it must not be kept."""
+        if track.enough:
+            most = self._highest.get(track, {})
+            self._highest[track] = {name: max(most.get(name, 0), now) for name, now in self._judge.named(track).items()}
+        if not track.shows:
+            return
+        visit, verdict = self._of.get(track), self._judge.species(track)
+        if verdict is not None and (visit is None or verdict.species != visit.sighting.species):
+            yield from self._confirm(track, verdict, frame)
+        elif visit is not None:
+            yield from self._go_on(visit, track, verdict, frame)
+        elif frame is not None and track.evidence.blank < 0.5:
+            # It may turn out to be an animal that nobody knows.
+            self._pictures.setdefault(track, Picture()).offer(frame, track.box, 1 - track.evidence.blank)
+
+    def leave(self, track: Track) -> Iterator[Sighting]:
+        """Nothing more is seen of an animal."""
+        if track in self._highest:
+            self._heard(Candidate(track.first.timestamp, track.lighting, self._highest.pop(track)))
+        visit = self._of.pop(track, None)
+        if visit is not None:
+            visit.forget(track)
+            return
+        picture, verdict = self._pictures.pop(track, Picture()), self._judge.animal(track)
+        if verdict is None or track.told or self._beside(track):
+            return
+        visit = self._visits.get(UNKNOWN)
+        if visit is None:
+            yield from self._begin(track, verdict, picture)
+            self._of.pop(track).forget(track)
+        else:
+            last = max(track.last_seen, visit.sighting.last_seen)
+            visit.change(type="update", last_seen=last, event_end=None, frames=visit.sighting.frames + track.looks)
+
+    def _beside(self, track: Track) -> bool:
+        """Whether a known animal was there in these seconds, of which this may be a part."""
+        since = track.first.timestamp - self._settings.same_animal
+        return any(name != UNKNOWN and visit.sighting.last_seen >= since for name, visit in self._visits.items())
+
+    def _confirm(self, track: Track, verdict: Verdict, frame: Frame | None) -> Iterator[Sighting]:
+        """An animal is known, or known to be another than was thought."""
+        before, there = self._of.get(track), self._visits.get(verdict.species) or self._relative(track, verdict)
+        if before is not None and (verdict.members or before.animals > 1 or there is not None):
+            # What has a name is not called by that of a group again, and what others were taken for stays.
+            yield from self._go_on(before, track, None, frame)
+        elif before is not None:
+            del self._visits[before.sighting.species]
+            self._visits[verdict.species] = before
+            before.change(**dataclasses.asdict(verdict), box=track.box)
+            yield from self._go_on(before, track, verdict, frame, tell=True)
+        elif there is not None:
+            self._of[track] = there
+            there.join(track)
+            # A group makes nobody surer of the species in it.
+            yield from self._go_on(there, track, verdict if verdict.species == there.sighting.species else None, frame)
+        else:
+            picture = self._pictures.pop(track, Picture())
+            if frame is not None and verdict.observation_type != "human":
+                picture.offer(frame, track.box, verdict.probability)
+            yield from self._begin(track, verdict, picture)
+
+    def _relative(self, track: Track, verdict: Verdict) -> Visit | None:
+        """The visit of a known animal of a group that was there in these seconds: of that this is a part."""
+        for name, visit in self._visits.items():
+            near = visit.gap(track.last_seen) <= self._settings.same_animal
+            if near and self._judge.relative(verdict.species, name):
+                return visit
         return None
-    mean = np.mean(track.looks, axis=0)
-    best = int(mean.argmax())
-    label = labels[best]
-    if label.observation_type == "blank" or mean[best] < points[label.name][lighting].threshold:
-        return None
-    return best, float(mean[best])
 
-
-def _see(
-    visits: dict[str, _Visit],
-    label: Label,
-    probability: float,
-    track: _Track,
-    prediction: Prediction,
-    frame: Frame | None,
-    update: timedelta,
-) -> Iterator[Sighting]:
-    """Add what was seen to the visit of its species, or begin one; `frame` is None where it must not be kept."""
-    now, visit = track.last_seen, visits.get(label.name)
-    new = visit is None
-    if visit is None:
-        visit = visits[label.name] = _Visit(_begin(label, probability, track, prediction), now)
-    if frame is not None and label.observation_type != "human":
-        visit.picture(frame, track.box, probability)
-    if new:
-        visit.sighting = dataclasses.replace(visit.sighting, pictured=visit.image is not None)
-        yield dataclasses.replace(visit.sighting, image=visit.image, pictured_at=visit.pictured_at)
-        return
-    before = visit.sighting
-    better = probability > before.probability
-    visit.sighting = dataclasses.replace(
-        before,
-        type="update",
-        last_seen=now,
-        event_end=None,
-        frames=before.frames + (now > before.last_seen),
-        probability=max(probability, before.probability),
-        box=track.box if better else before.box,
-        pictured=before.pictured or visit.image is not None,
-    )
-    if now - visit.told >= update:
-        visit.told = now
-        yield visit.sighting
-
-
-def _begin(label: Label, probability: float, track: _Track, prediction: Prediction) -> Sighting:
-    trigger = prediction.crop.trigger
-    start, source, index = track.firsts[0]
-    return Sighting(
-        type="new",
-        id=_replay_id(source, index, label.name) if trigger.frame.replay else uuid7(),
-        species=label.name,
-        scientific_name=label.scientific_name,
-        observation_type=label.observation_type,
-        probability=probability,
-        event_start=start,
-        last_seen=track.last_seen,
-        event_end=None,
-        lighting=trigger.lighting,
-        frames=len(track.looks),
-        box=track.box,
-        frame_size=(trigger.frame.image.shape[1], trigger.frame.image.shape[0]),
-        source=source,
-        replay=trigger.frame.replay,
-        pictured=False,
-        timestamp_issues=trigger.frame.timestamp_issues,
-    )
-
-
-def _end(visit: _Visit) -> Iterator[Sighting]:
-    """End a visit; one that had ended before a restart and did not go on has been told."""
-    if visit.sighting.event_end is None:
-        yield dataclasses.replace(
-            visit.sighting,
-            type="end",
-            event_end=visit.sighting.last_seen,
-            image=visit.image,
-            pictured_at=visit.pictured_at,
+    def _begin(self, track: Track, verdict: Verdict, picture: Picture) -> Iterator[Sighting]:
+        first = track.first
+        sighting = Sighting(
+            type="new",
+            id=_replay_id(first.source, first.index, verdict.species) if first.replay else uuid7(),
+            **dataclasses.asdict(verdict),
+            event_start=first.timestamp,
+            last_seen=track.last_seen,
+            event_end=None,
+            lighting=track.lighting,
+            frames=len(track.trail),
+            box=track.box,
+            frame_size=first.size,
+            source=first.source,
+            replay=first.replay,
+            pictured=picture.image is not None,
+            timestamp_issues=first.timestamp_issues,
         )
+        visit = Visit(sighting, track.last_seen, picture)
+        visit.join(track)
+        self._visits[verdict.species] = self._of[track] = visit
+        yield dataclasses.replace(sighting, image=picture.image, pictured_at=picture.taken)
 
+    def _go_on(
+        self, visit: Visit, track: Track, verdict: Verdict | None, frame: Frame | None, tell: bool = False
+    ) -> Iterator[Sighting]:
+        """A visit's animal is seen once more; `verdict` is None where that makes nobody surer."""
+        now, before = track.last_seen, visit.sighting
+        better = verdict is not None and verdict.probability > before.probability
+        probability = verdict.probability if verdict is not None and better else before.probability
+        if frame is not None and before.observation_type != "human":
+            visit.picture.offer(frame, track.box, probability)
+        visit.change(
+            type="update",
+            last_seen=now,
+            event_end=None,
+            frames=before.frames + (now > before.last_seen),
+            probability=probability,
+            box=track.box if better else before.box,
+            members=verdict.members if verdict is not None and better else before.members,
+            count=max(before.count, visit.at_once(now)),
+            pictured=before.pictured or visit.picture.image is not None,
+        )
+        if tell or now - visit.told >= self._settings.update:
+            visit.told = now
+            yield visit.sighting
 
-def _jpeg(image: NDArray[np.uint8]) -> bytes:
-    written, data = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
-    assert written, "a (height, width, 3) uint8 picture can always be encoded"
-    return data.tobytes()
+    def _end(self, visit: Visit) -> Iterator[Sighting]:
+        """End a visit; one that had ended before a restart and did not go on has been told."""
+        del self._visits[visit.sighting.species]
+        for track in list(visit.tracks):
+            track.told = True
+            self._of.pop(track, None)
+            visit.forget(track)
+        if visit.sighting.event_end is None:
+            yield dataclasses.replace(
+                visit.sighting,
+                type="end",
+                event_end=visit.sighting.last_seen,
+                image=visit.picture.image,
+                pictured_at=visit.picture.taken,
+                evidence=tuple(visit.trail),
+            )
 
 
 def _replay_id(source: str, index: int, species: str) -> str:

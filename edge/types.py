@@ -116,6 +116,23 @@ Named = tuple[Trigger, tuple[Prediction, ...]]
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """One look at an animal, as evidence for what it was taken for.
+
+    `at`: timezone-aware. `box`: where. `weight`: how much it counts, 0-1; less where it shows what the look before did.
+    `top`: the likeliest names with their probabilities, surest first. `score`: what `species`, the likeliest of all
+    after this look, then stood at, in natural log-odds against everything else.
+    """
+
+    at: datetime
+    box: BBox
+    weight: float
+    top: tuple[tuple[str, float], ...]
+    score: float
+    species: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Sighting:
     """One visit of one species (an event-level observation), as it stands now.
 
@@ -123,8 +140,10 @@ class Sighting:
     `event_end` is null until then. `frames` counts the frames that support the species.
     `box` belongs to the frame with the best look, of `frame_size` (width, height) pixels. `image` is a JPEG, taken at
     `pictured_at`: of the first confirmation in `new`, of the best picture in `end`; `pictured` tells that there was
-    one. `has_clip` is true at the end of a visit that was filmed. `timestamp_issues` (Camtrap DP): it began
-    before the computer's clock was set, so that its times may be wrong.
+    one. `count`: animals seen at once. `members`: the classes that share the evidence where `species` is a group.
+    `has_clip` is true at the end of a visit that was filmed. `timestamp_issues` (Camtrap DP): it began
+    before the computer's clock was set, so that its times may be wrong. `evidence`: at the end, the looks that made it
+    what it is, in order of time.
     """
 
     type: Literal["new", "update", "end"]
@@ -147,6 +166,21 @@ class Sighting:
     pictured_at: datetime | None = None
     has_clip: bool = False
     timestamp_issues: bool = False
+    count: int = 1
+    members: tuple[str, ...] = ()
+    evidence: tuple[Look, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What one animal, or what was taken for one, was believed to be at most: for the budget of false alarms.
+
+    `at`: when it was first seen. `highest`: name of a class or group -> the highest probability that it reached.
+    """
+
+    at: datetime
+    lighting: Lighting
+    highest: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast, get_args, overload
@@ -72,21 +72,16 @@ class LabelMap(Sequence[Label]):
         Raises:
             UnknownSpeciesError: no such class; the message lists near matches.
         """
-        typed = _plain(species)
-        known: dict[str, int] = {}
-        for index, label in enumerate(self._labels):
-            for text in (label.name, label.display_name, label.scientific_name):
-                known.setdefault(_plain(text), index)
-        known.pop("", None)
-        if typed in known:
-            return known[typed]
-        import difflib  # for people who mistype only
+        return self.names.index(look_up(species, self.known(), f"it knows: {', '.join(self.names)}"))
 
-        near = difflib.get_close_matches(typed, known, n=5, cutoff=0.5)
-        near_names = list(dict.fromkeys(self._labels[known[text]].name for text in near))
-        if near_names:
-            raise UnknownSpeciesError(f"the model does not know {species!r}; did you mean: {', '.join(near_names)}?")
-        raise UnknownSpeciesError(f"the model does not know {species!r}; it knows: {', '.join(self.names)}")
+    def known(self) -> dict[str, str]:
+        """The names of the classes by each text that a person may mean them with, `plain`."""
+        found: dict[str, str] = {}
+        for label in self._labels:
+            for text in (label.name, label.display_name, label.scientific_name):
+                found.setdefault(plain(text), label.name)
+        found.pop("", None)
+        return found
 
     def of_type(self, kind: ObservationType) -> tuple[int, ...]:
         """The indexes of the classes of one observation type."""
@@ -147,5 +142,21 @@ def _read_names(path: Path) -> dict[str, str]:
                          ) from error
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """A name without what people type in several ways."""
     return text.strip().lower().replace("_", " ").replace("-", " ")
+
+
+def look_up(typed: str, known: Mapping[str, str], all_known: str) -> str:
+    """What a person means by a text; `known`: names by `plain` texts, `all_known`: said where nothing is near.
+
+    Raises:
+        UnknownSpeciesError: nothing; the message lists near matches.
+    """
+    if plain(typed) in known:
+        return known[plain(typed)]
+    import difflib  # for people who mistype only
+
+    near = difflib.get_close_matches(plain(typed), known, n=5, cutoff=0.5)
+    names = ", ".join(dict.fromkeys(known[text] for text in near))
+    raise UnknownSpeciesError(f"the model does not know {typed!r}; {f'did you mean: {names}?' if near else all_known}")

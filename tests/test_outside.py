@@ -41,12 +41,18 @@ def test_unknown_trigger_says_what_it_can_be(trigger: str) -> None:
 
 def test_whole_frame_is_looked_at_where_only_something_outside_asks(make_frame: MakeFrame) -> None:
     moved = BBox(0.1, 0.1, 0.2, 0.2)
-    told = iter([False, True, True, False, False, False, True])
-    regions = [(), (), (moved,), (), (), (), ()]
+    told = iter([False, True, *[False] * 20, True, False])
+    regions = [(), (), (moved,), *[()] * 19, (), ()]
     given = [Trigger(make_frame(step / 5), each, "day") for step, each in enumerate(regions)]
-    # A visit takes three looks, so each telling brings three.
-    expected = [(), (WHOLE,), (moved,), (WHOLE,), (WHOLE,), (), (WHOLE,)]
+    # Three seconds of looks make a visit of an animal that stands still; each telling brings them.
+    expected = [(), (WHOLE,), (moved,), *[(WHOLE,)] * 14, *[()] * 5, (WHOLE,), (WHOLE,)]
     assert [trigger.regions for trigger in prompted(given, lambda: next(told))] == expected
+
+
+def test_fast_camera_is_asked_for_five_looks_a_second(make_frame: MakeFrame) -> None:
+    told = iter([True, *[False] * 200])
+    given = [Trigger(make_frame(step / 50), (), "day") for step in range(200)]
+    assert sum(trigger.regions == (WHOLE,) for trigger in prompted(given, lambda: next(told))) == 16
 
 
 def test_command_asks_for_one_look_and_once_for_each_id() -> None:
@@ -179,7 +185,8 @@ def test_command_over_a_real_broker_brings_a_look_of_the_running_daemon(
             stop.set()
             running.join()
             daemon.close()
-    assert looked == [WHOLE.as_tuple()] * 3
+    assert len(looked) > 3
+    assert set(looked) == {WHOLE.as_tuple()}
     assert caplog.messages.count("a look was asked for by command") == 1
 
 
