@@ -2,15 +2,15 @@
 
     python benchmarks/alarms.py [--data DIR] [--model BUNDLE] [--runs N] [--hours H] [--out alarms.json]
 
-Clips and photos of places without an animal run through the real chain, several times each, every time as another camera
-might see them (gain, noise, cut, mirror, speed; photos sway in a drawn wind, with shade, leaves, moths, jolts). What the
-model says of each look is kept. Half of the places choose the thresholds of each species for a budget of 1 a day, the
-other half measures them, and the other way round: the looks of one half, drawn at random for so many hours of scene
-time, go through the real later stages (sightings, alerts).
+Clips and photos of places without an animal run through the real chain, several times each, every time as another
+camera might see them (gain, noise, cut, mirror, speed; photos sway in a drawn wind, with shade, leaves, moths, jolts).
+What the model says of each look is kept. Half of the places choose the thresholds of each species for a budget of 1 a
+day, the other half measures them, and the other way round: the looks of one half, drawn at random for so many hours of
+scene time, go through the real later stages (sightings, alerts).
 
 The streams are RESAMPLES: 72 hours drawn from one hour of looks are no evidence of 72 hours. They show that the way in
-which thresholds are chosen keeps a budget on other places; what may be claimed of a model is in `--out`, where every run
-counts once. `--runs` times as many runs make as many more hours.
+which thresholds are chosen keeps a budget on other places. What may be claimed of a model is in `--out`, where every
+run counts once; twice as many `--runs` make twice as many hours.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ sys.path[:0] = [str(ROOT)]
 
 from benchmarks.nuisances import START, Place, halves, moving, places  # noqa: E402
 from edge.alerts import alerts  # noqa: E402
-from edge.budget import Budget, Peak, at_most, choose, log_odds, probability, upper_bound  # noqa: E402
+from edge.budget import Budget, Peak, at_most, choose, hours_needed, log_odds, probability, upper_bound  # noqa: E402
 from edge.expected import confirming, expected  # noqa: E402
 from edge.quiet import FILE_NAME, Gathered, QuietHours, Watched, general_text, model_id, write_quiet  # noqa: E402
 from edge.senses import Senses  # noqa: E402
@@ -183,6 +183,10 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=80.0, help="of each stream (default: 80)")
     parser.add_argument("--out", type=Path, help="write the bundle's alarms.json")
     options = parser.parse_args()
+    if options.hours < hours_needed(BUDGET):
+        raise SystemExit(
+            f"--hours: expected {hours_needed(BUDGET):.0f} or more for {BUDGET.text}, found {options.hours:g}"
+        )
     scenes, model = options.data / "scenes", options.model
     if not (scenes / "clips.csv").is_file():
         raise SystemExit(f"--data: expected the folder with scenes and cameratrap, found none at {options.data}")
@@ -247,9 +251,9 @@ def table(bundle: ModelBundle, parts: list[list[Run]], hours: float) -> None:
     base, least = bundle.manifest.operating_points, confirming(bundle)
     rows: dict[str, list[str]] = {name: [] for name in animals}
     print(
-        f"\nRESAMPLES, {hours:g} h of scene time a stream: thresholds for {BUDGET.text}, each species in turn, chosen on "
-        "one half of the places\nand measured on the other (log-odds above the operating point: false alarms, a day "
-        "with its 95 % bounds)"
+        f"\nRESAMPLES, {hours:g} h of scene time a stream: thresholds for {BUDGET.text}, each species in turn, chosen\n"
+        "on one half of the places and measured on the other (log-odds above the operating point: false alarms, a day "
+        "\nand with its 95 % bounds)"
     )
     for chosen_on, measured_on in ((0, 1), (1, 0)):
         heard, _ = watch(parts[chosen_on], hours, 1, bundle, base)
@@ -300,7 +304,7 @@ def quiet_hours(
             heard.add(candidate)
         peaks += [dataclasses.replace(each, at=hours[each.lighting]) for each in heard.quiet_hours(2.0).peaks]
         hours = {name: hours[name] + runs[index].hours[name] for name in hours}
-    made = f"{count} places, each shown {times} times as another camera might see it; resampled, not recorded"
+    made = f"{count} places, each made to move {times} times as another camera might see it"
     right, wrong = ([peak for pair in visits for peak in pair[side]] for side in (0, 1))
     return QuietHours(2.0, hours, tuple(peaks + wrong), tuple(right), made)
 

@@ -1,4 +1,4 @@
-"""Moving pictures of places without an animal, made of clips and stills: seeded, so that the same seed gives the same."""
+"""Moving pictures of places without an animal, made of clips and stills; the same seed gives the same pictures."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _perturbation(rng: np.random.Generator) -> Callable[[Image], Image]:
         part = image[y : y + int(share * height), x : x + int(share * width)]
         part = cv2.LUT(cv2.resize(part, (width, height)), table)
         part = cv2.flip(part, 1) if mirror else part
-        # The sensor's noise, the same in all channels, as in the grey of an infrared picture; a few fields, moved about.
+        # The sensor's noise, alike in all channels, as in the grey of an infrared picture: a few fields, moved about.
         if not grains:
             for _ in range(4):
                 grain = rng.normal(0, noise, (height, width)).round()

@@ -84,7 +84,8 @@ def main() -> None:
         most = ", ".join(f"{species} {count} of {counts[species]}" for species, count in wrong.most_common(5))
         print(f"{name:12} {wrong.total():6} {n:6} {rates[name]:7.2%} {low:6.2%} - {high:5.2%}  {most}")
     said = Counter({species: sum(named[species, name] for name in labels.names) for species in counts})
-    blank = sum(count for (_, name), count in named.items() if name in [labels[i].name for i in labels.of_type("blank")])
+    empty = {labels[index].name for index in labels.of_type("blank")}
+    blank = sum(count for (_, name), count in named.items() if name in empty)
     print(f"any answer but unknown: {said.total()} ({said.total() / len(photos):.1%}), of which blank: {blank}")
     met = "met" if rates[TARGET] <= MOST else "NOT MET"
     print(f"{TARGET}: {rates[TARGET]:.2%} of confident wrong answers, at most {MOST:.0%} wanted: {met}")
