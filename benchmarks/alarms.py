@@ -37,19 +37,27 @@ sys.path[:0] = [str(ROOT)]
 from benchmarks.nuisances import START, Place, halves, moving, places  # noqa: E402
 from edge.alerts import alerts  # noqa: E402
 from edge.budget import Budget, Peak, at_most, choose, hours_needed, log_odds, probability, upper_bound  # noqa: E402
-from edge.expected import confirming, expected  # noqa: E402
-from edge.quiet import FILE_NAME, Gathered, QuietHours, Watched, general_text, model_id, write_quiet  # noqa: E402
+from edge.expected import confirming, expected, members  # noqa: E402
+from edge.quiet import (  # noqa: E402
+    FILE_NAME,
+    Gathered,
+    QuietHours,
+    Watched,
+    general_text,
+    model_id,
+    taken_for,
+    write_quiet,
+)  # fmt: skip
 from edge.senses import Senses  # noqa: E402
 from edge.settings import Settings  # noqa: E402
 from edge.sightings import SightingSettings, sightings  # noqa: E402
 from edge.throttle import Bucket  # noqa: E402
 from edge.truth import read_visits  # noqa: E402
-from edge.types import Candidate, Crop, Deployment, Frame, Named, Prediction, Trigger  # noqa: E402
+from edge.types import Candidate, Crop, Frame, Named, Prediction, Trigger  # noqa: E402
 from edge.watch import looks  # noqa: E402
 from models.bundle import ALARMS, ModelBundle, default_bundle  # noqa: E402
 from models.classifier import Classifier  # noqa: E402
 from models.errors import UsageError  # noqa: E402
-from models.groups import groups_of  # noqa: E402
 
 BUDGET = Budget.parse("1/day")
 BETWEEN = timedelta(seconds=61)
@@ -84,7 +92,7 @@ def run(model: Path, place: Place, seed: int | None) -> Run:
         Frame(image, at, index, f"{place.name}{'-grey' * place.grey}#{seed}", replay=True)
         for index, (image, at) in enumerate(moving(place, seed))
     )
-    watched = Watched(confirming(classifier.bundle), settings.event_gap)
+    watched = Watched(confirming(classifier.bundle), settings.event_gap, members(classifier.bundle))
     named, candidates, times = [], [], []
 
     def kept(items: Iterable[Named]) -> Iterator[Named]:
@@ -131,12 +139,15 @@ def watch(
     runs: list[Run], hours: float, seed: int, bundle: ModelBundle, points: object
 ) -> tuple[Watched, Counter[str]]:
     """A stream through the later half of the chain: what was heard, and the alerts of each species."""
-    watched = Watched(confirming(bundle), Settings().event_gap)
+    watched = Watched(confirming(bundle), Settings().event_gap, members(bundle))
     animals = [bundle.labels[index].name for index in bundle.labels.of_type("animal")]
     through = watched.pass_on(stream(runs, hours, seed))
     sighted = sightings(through, bundle.labels, points, SightingSettings(), heard=watched.add)  # type: ignore[arg-type]
-    told = alerts(sighted, animals, timedelta(0), Deployment("benchmark"), bundle.title)
-    return watched, Counter(alert.sighting.species for alert in told)
+    settings = Settings(species=tuple(animals), alert_interval=timedelta(0))
+    told: Counter[str] = Counter()
+    for alert in alerts(sighted, settings, bundle.title):
+        told.update(alert.sighting.members or (alert.sighting.species,))
+    return watched, told
 
 
 def real_visits(model: Path, scenes: Path, clip: str) -> tuple[list[Peak], list[Peak]]:
@@ -145,7 +156,7 @@ def real_visits(model: Path, scenes: Path, clip: str) -> tuple[list[Peak], list[
     Only what was there at the time counts as right: a class, or a group that has it.
     """
     bundle = classifier_of(model).bundle
-    least, groups = confirming(bundle), groups_of(bundle.labels)
+    least, groups = confirming(bundle), members(bundle)
     watched = run(model, Place(clip, scenes / f"{clip}.mp4"), None)
     visits, right, wrong = read_visits(scenes / "truth_events.csv", clip), [], []
     for visit in visits:
@@ -159,10 +170,12 @@ def real_visits(model: Path, scenes: Path, clip: str) -> tuple[list[Peak], list[
     for candidate in watched.candidates:
         at = (candidate.at - watched.start).total_seconds()
         there = {visit.species for visit in visits if visit.start - 1 <= at <= visit.end + 1}
-        for species, likely in candidate.highest.items():
-            members = {bundle.labels[index].name for index in groups.get(species, ())} | {species}
-            if not there & members and log_odds(likely) >= least[species][candidate.lighting]:
-                wrong.append(Peak(species, candidate.lighting, log_odds(likely)))
+        for species, likely in taken_for(candidate, groups).items():
+            if (
+                not there & {species, *groups.get(species, ())}
+                and log_odds(likely) >= least[species][candidate.lighting]
+            ):
+                wrong.append(Peak(species, candidate.lighting, log_odds(likely), -at))
     return right, wrong
 
 
@@ -299,7 +312,7 @@ def quiet_hours(
     """What the runs say, each once, in no order."""
     hours, peaks = {"day": 0.0, "night": 0.0}, []
     for index in np.random.default_rng(3).permutation(len(runs)):
-        heard = Watched(confirming(bundle), Settings().event_gap)
+        heard = Watched(confirming(bundle), Settings().event_gap, members(bundle))
         for candidate in runs[index].candidates:
             heard.add(candidate)
         peaks += [dataclasses.replace(each, at=hours[each.lighting]) for each in heard.quiet_hours(2.0).peaks]

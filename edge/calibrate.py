@@ -13,10 +13,11 @@ from pathlib import Path
 from edge.budget import probability
 from edge.cameras import Camera, default_source, open_camera
 from edge.cameras.files import CLIP_SUFFIXES, in_order, wanted
-from edge.daemon import kept, known_species
-from edge.expected import confirming
+from edge.daemon import kept
+from edge.expected import confirming, members
 from edge.process import alone_in
 from edge.quiet import FILE_NAME, Gathered, Watched, model_id, read_quiet, write_quiet
+from edge.rules import checked
 from edge.senses import open_senses
 from edge.settings import Settings
 from edge.sightings import SightingSettings, sightings
@@ -49,7 +50,7 @@ def calibrate(settings: Settings, hours: float | None, stop: threading.Event) ->
     if not settings.species:
         raise UsageError("calibrate: expected --species, found none; name what does not appear in the source")
     classifier = Classifier(ModelBundle.open(settings.model), settings.threads)
-    settings = known_species(settings, classifier)
+    settings = checked(settings, classifier.labels)
     source, added = settings.source or default_source(), 0.0
     with alone_in(settings.data):
         for each in _clips(Path(source)) or (source,):
@@ -122,7 +123,7 @@ class _Calibration:
     def __init__(self, settings: Settings, classifier: Classifier, camera: Camera, hours: float | None) -> None:
         self._settings, self._classifier, self._camera = settings, classifier, camera
         self._most = timedelta(hours=hours) if hours is not None else None
-        self._watched = Watched(confirming(classifier.bundle), settings.event_gap)
+        self._watched = Watched(confirming(classifier.bundle), settings.event_gap, members(classifier.bundle))
         self._source = ""
         self._due = time.monotonic() + SAVE_EVERY_S
 

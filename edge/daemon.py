@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import logging
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING
 
 from edge.broker import Broker
@@ -21,6 +20,7 @@ from edge.duties import Duties
 from edge.expected import expected
 from edge.health import TimedClassifier
 from edge.process import alone_in, notify, restart, restarts
+from edge.rules import checked
 from edge.senses import open_senses
 from edge.settings import Settings
 from edge.topics import Topics
@@ -29,7 +29,7 @@ from edge.video import require_encoder
 from edge.watch import watch
 from models.bundle import ModelBundle
 from models.classifier import Classifier
-from models.errors import OutboxError, StuckCameraError, UsageError
+from models.errors import OutboxError, StuckCameraError
 
 if TYPE_CHECKING:
     from edge.media import Recorder
@@ -51,7 +51,7 @@ def run_daemon(settings: Settings, debug: bool = False) -> int:
     broker = Broker.parse(settings.broker, settings.credentials)
     topics = Topics(settings.deployment, settings.prefix)
     classifier = Classifier(ModelBundle.open(settings.model), settings.threads)
-    settings = known_species(settings, classifier)
+    settings = checked(settings, classifier.labels)
     expected(settings, classifier.bundle)  # A budget that cannot be kept is refused before anything is opened.
     source, pace, data = settings.source or default_source(), settings.pace, settings.data
     camera = kept(functools.partial(open_camera, source, pace, data, settings.rotate, settings.noir))
@@ -90,26 +90,20 @@ def kept(open_again: Callable[[], Camera]) -> Camera:
     return Keeper(open_again, Clock(), patient=restarts() > 0)
 
 
-def known_species(settings: Settings, classifier: Classifier) -> Settings:
-    """The settings with the species as the model names them.
-
-    Raises:
-        UnknownSpeciesError: the message lists near matches.
-    """
-    labels = [classifier.labels[classifier.labels.find(name)] for name in settings.species]
-    for label in labels:
-        if label.observation_type == "blank":
-            raise UsageError(f"--species: expected an animal, found {label.name}, the class of pictures without one")
-    return dataclasses.replace(settings, species=tuple(label.name for label in labels))
-
-
 def _say_what_is_watched(settings: Settings, camera: Camera, classifier: TimedClassifier) -> None:
     wanted = ", ".join(settings.species) or "every species, alerting of none (name some with --species)"
     log.info("watching %s for %s with model %s", camera.name, wanted, classifier.bundle.title)
     for line in expected(settings, classifier.bundle)[1]:
         log.info("%s", line)
+    if settings.active_hours is not None:
+        log.info("alerts leave from %s to %s only; visits are recorded all day", *map(_clock, settings.active_hours))
     if not classifier.labels.of_type("human"):
-        log.warning("this model cannot recognize people: pictures may show them")
+        kept = "none are kept without --people keep" if settings.people != "keep" else "they are kept all the same"
+        log.warning("this model cannot recognize people: pictures may show them, and %s", kept)
+
+
+def _clock(moment: time) -> str:
+    return f"{moment:%H:%M}"
 
 
 def open_recorders(settings: Settings, classifier: Classifier, patient: bool) -> list[Recorder | Preview]:
@@ -119,24 +113,22 @@ def open_recorders(settings: Settings, classifier: Classifier, patient: bool) ->
         EdgeWatchError: clips cannot be made here.
     """
     found: list[Recorder | Preview] = []
-    labels = classifier.labels
     if settings.record != "nothing":
         from edge.media import FOLDER, Recorder
 
-        deployment = Deployment(settings.deployment, settings.latitude, settings.longitude)
         clips, most = settings.record == "clip", settings.media_limit
         if clips:
             require_encoder("--record clip")
         recorder = Recorder(
-            settings.data / FOLDER, deployment, classifier.bundle.title, labels, settings.species,
-            clips=clips, patient=patient, most_bytes=round(1e6 * most),
+            settings.data / FOLDER, Deployment(settings.deployment), classifier.bundle.title, settings.species,
+            clips=clips, people=settings.people == "keep", patient=patient, most_bytes=round(1e6 * most),
         )  # fmt: skip
         found.append(recorder)
     if settings.preview is not None:
         from edge.preview import Preview
 
         require_encoder("--preview")
-        found.append(Preview(settings.preview, labels, patient))
+        found.append(Preview(settings.preview, classifier.labels, patient))
     return found
 
 
@@ -190,6 +182,7 @@ class Daemon:
             self._duties.backlog.put,
             resumed,
             last,
+            {sighting.id for sighting in resumed if self._outbox.alerted(sighting.id)},
             self._senses,
             self._recorders,
         )

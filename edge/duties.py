@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from edge.alerts import interval
 from edge.backlog import Backlog
 from edge.broker import Broker
 from edge.cameras import Camera
@@ -122,8 +123,9 @@ class Duties:
         from edge.homeassistant import discovery_message
         from edge.publisher import Publisher
 
-        off_delay = round(self._settings.alert_interval.total_seconds())
-        announce = discovery_message(self._topics, self._settings.species, off_delay_s=off_delay, version=__version__)
+        targets = self._settings.species
+        off_delays = {name: round(interval(name, self._settings).total_seconds()) for name in targets}
+        announce = discovery_message(self._topics, off_delays, version=__version__)
         publisher = Publisher(self._outbox(), self._topics, self._broker, announce=announce, looks=self._senses.looks)
         publisher.start()
         return publisher
@@ -164,5 +166,6 @@ class Duties:
                 stalls=keeper.stalls if keeper else 0,
                 reopened=keeper.reopened if keeper else 0,
                 restarts=restarts(),
+                people=self._senses.people.frames,
             )
         )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from edge.budget import (
     MOST,
     Budget,
     Choice,
+    Found,
+    Peak,
     Thresholds,
     choose,
     hours_needed,
@@ -44,6 +46,11 @@ def confirming(bundle: ModelBundle) -> Thresholds:
     return found
 
 
+def members(bundle: ModelBundle) -> dict[str, set[str]]:
+    """The groups of a model's classes, by name, with the names of these."""
+    return {group: {bundle.labels[index].name for index in found} for group, found in groups_of(bundle.labels).items()}
+
+
 def expected(settings: Settings, bundle: ModelBundle) -> tuple[Points, list[str]]:
     """The operating points that keep the budget, if there is one, and the lines to say at the start.
 
@@ -65,7 +72,8 @@ def expected(settings: Settings, bundle: ModelBundle) -> tuple[Points, list[str]
     found = combined(general(bundle), quiet, model_id(bundle), settings.species, settings.looks_per_second)
     choice = None
     if found.hours:
-        choice = choose(found.peaks, found.hours, confirming(bundle), settings.species, budget, found.visits)
+        peaks = _once(found.peaks, settings, bundle)
+        choice = choose(peaks, found.hours, confirming(bundle), settings.species, budget, found.visits)
     if budget is None and choice is None:
         return points, [f"how many false alarms of {names} to expect is not known: {_calibrate(settings)} tells"]
     if budget is not None:
@@ -76,14 +84,28 @@ def expected(settings: Settings, bundle: ModelBundle) -> tuple[Points, list[str]
     return _raised(points, choice.raised, settings, bundle), _said(choice, found, settings)
 
 
+def _once(peaks: Sequence[Peak], settings: Settings, bundle: ModelBundle) -> list[Peak]:
+    """The peaks without those of classes whose group is a target as well and has one of that animal: one alert.
+
+    A group's lies further above its threshold than those of its classes, or as far.
+    """
+    groups = members(bundle)
+    within = {
+        name: groups[name] | {other for other, found in groups.items() if found < groups[name]}
+        for name in settings.species
+        if name in groups
+    }
+    covered = {(name, each.at, each.lighting) for each in peaks for name in within.get(each.species, ())}
+    return [each for each in peaks if (each.species, each.at, each.lighting) not in covered]
+
+
 def _raised(points: Points, raised: float, settings: Settings, bundle: ModelBundle) -> Points:
     """The targets' points, and those of a group's classes, so many log-odds above those at which they are confirmed."""
     if not raised:
         return points
-    groups, labels, changed = groups_of(bundle.labels), bundle.labels, dict(points)
-    members = {labels[index].name for name in settings.species for index in groups.get(name, ())}
-    least = confirming(bundle)
-    for name in members | (set(settings.species) & set(points)):
+    least, groups, changed = confirming(bundle), members(bundle), dict(points)
+    within = {name for group in settings.species for name in groups.get(group, ())}
+    for name in within | (set(settings.species) & set(points)):
         changed[name] = {
             each: dataclasses.replace(points[name][each], threshold=probability(least[name][each] + raised))
             for each in LIGHTINGS
@@ -138,14 +160,13 @@ def _said(choice: Choice, found: Combined, settings: Settings) -> list[str]:
     if choice.raised:
         raised = f"thresholds {choice.raised:.2f} above the operating points (log-odds)"
     lines = [f"{settings.max_false_alarms.text} false alarms of {names}: at most {rate} (95 %), {raised}: {seen}"]
-    return lines + [_recall(choice, name) for name in settings.species]
+    return lines + [_recall(each) for each in choice.recall]
 
 
-def _recall(choice: Choice, name: str) -> str:
+def _recall(found: Found) -> str:
     from models.evaluation import wilson
 
-    found = next(each for each in choice.recall if each.species == name)
     if not found.n:
-        return f"{name}: how many visits are found at this threshold was not measured"
+        return f"{found.species}: how many visits are found at this threshold was not measured"
     low, high = wilson(found.found, found.n)
-    return f"{name}: {found.found} of {found.n} visits found at this threshold ({low:.0%} to {high:.0%}, 95 %)"
+    return f"{found.species}: {found.found} of {found.n} visits found at this threshold ({low:.0%} to {high:.0%}, 95 %)"

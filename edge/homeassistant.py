@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from edge.payloads import Message, encode
 from edge.topics import Topics
@@ -23,18 +24,18 @@ def discovery_topic(topics: Topics) -> str:
     return f"homeassistant/device/{ascii_id(topics.deployment)}/config"
 
 
-def discovery_message(topics: Topics, species: Sequence[str], *, off_delay_s: int, version: str) -> Message:
+def discovery_message(topics: Topics, off_delays_s: Mapping[str, int], *, version: str) -> Message:
     """The retained message that announces a trap and its entities.
 
     Args:
         topics: the trap's.
-        species: the targets; each becomes a binary sensor.
-        off_delay_s: how long such a sensor stays on after an alert (the alert interval).
+        off_delays_s: the targets; each becomes a binary sensor, which stays on so long after an alert (its alert
+            interval).
         version: of edge-watch.
     """
     name = ascii_id(topics.deployment)
     components = {
-        **{f"seen_{ascii_id(each)}": _seen(topics, each, off_delay_s) for each in species},
+        **{f"seen_{ascii_id(each)}": _seen(topics, each, seconds) for each, seconds in off_delays_s.items()},
         **_last(topics),
         **_diagnostics(topics),
     }
@@ -57,11 +58,13 @@ def discovery_message(topics: Topics, species: Sequence[str], *, off_delay_s: in
 
 
 def _seen(topics: Topics, species: str, off_delay_s: int) -> dict[str, object]:
+    # A group may be told of in place of a target; what renders to nothing leaves the sensor as it is.
+    concerned = f"{json.dumps(species, ensure_ascii=False)} in [value_json.species] + value_json.members"
     return {
         "platform": "binary_sensor",
         "name": species,
-        "state_topic": topics.alert(species),
-        "value_template": "{{ 'ON' }}",
+        "state_topic": f"{topics.base}/alert/+",
+        "value_template": f"{{{{ 'ON' if {concerned} else '' }}}}",
         "off_delay": max(1, off_delay_s),
         "device_class": "motion",
     }

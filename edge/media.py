@@ -17,11 +17,9 @@ from pathlib import Path
 import cv2
 
 from edge.pictures import described, description
-from edge.predictions import People
 from edge.types import Deployment, Frame, Named, Sighting
 from edge.video import Video, put_in_place, unfinished
 from models.errors import OutboxError
-from models.labels import LabelMap
 
 log = logging.getLogger("edge-watch")
 
@@ -50,7 +48,7 @@ class _Clip:
 
 
 class Recorder:
-    """Keeps a picture of every visit, and a clip if asked to, of everything but people.
+    """Keeps a picture of every visit, and a clip if asked to, of what may be kept (`Trigger.keep`).
 
     Nothing is written while nothing moves: for an SD card every write is wear.
 
@@ -58,9 +56,9 @@ class Recorder:
         folder: for the files, in a folder for each day.
         deployment: the trap; its name goes into the files.
         model: name and version of the bundle.
-        labels: the classes of the probabilities.
         targets: names of species whose files are deleted last.
         clips: also keep clips.
+        people: also of people.
         patient: wait for the encoder, as in a replay, rather than leave pictures out.
         most_bytes: when the files are larger than this together, the oldest are deleted, those of targets last.
     """
@@ -70,24 +68,24 @@ class Recorder:
         folder: Path,
         deployment: Deployment,
         model: str,
-        labels: LabelMap,
         targets: Collection[str] = (),
         *,
         clips: bool = False,
+        people: bool = False,
         patient: bool = False,
         most_bytes: int = 2_000_000_000,
     ) -> None:
         self._folder, self._deployment, self._model = folder, deployment, model
-        self._labels, self._targets = labels, [[slug(name)] for name in targets]
-        self._clips, self._patient, self._most_bytes = clips, patient, most_bytes
+        self._targets = [[slug(name)] for name in targets]
+        self._clips, self._people, self._patient, self._most_bytes = clips, people, patient, most_bytes
         self._ring: deque[tuple[datetime, bytes]] = deque()
         self._clip: _Clip | None = None
         self._ending: list[_Clip] = []
         self._written: dict[str, datetime | None] = {}  # Visit and time of its picture.
         self._filmed: set[str] = set()
+        self._species: dict[str, str] = {}
         self._bytes: int | None = None
         self._full = False
-        self._people = People(labels)
         self._busy: datetime | None = None
         self._heard = time.monotonic()
         for left in folder.glob("*/.*.part"):  # of a program that was ended in the middle of it
@@ -101,10 +99,9 @@ class Recorder:
                 now, self._heard = trigger.frame.timestamp, time.monotonic()
                 if trigger.regions or predictions:
                     self._busy = now
-                private = self._people.look(trigger, predictions)
-                if self._people.about(now):
+                if trigger.person:
                     self._leave_out_people()
-                elif not private:
+                elif trigger.keep:
                     self._remember(trigger.frame, quiet=not trigger.regions)
                 self._end_clip(now)
             yield trigger, predictions
@@ -112,11 +109,14 @@ class Recorder:
     def record(self, sightings: Iterable[Sighting]) -> Iterator[Sighting]:
         """Pass sightings on, then write what belongs to them; a full disk is told, and watching goes on."""
         for found in sightings:
-            has_clip = found.type == "end" and self._has_clip(self._path(found, ".mp4"))
+            has_clip = found.type == "end" and self._has_clip(found.id)
             sighting = dataclasses.replace(found, has_clip=has_clip)
             # First the alert leaves: a file can wait.
             yield sighting
             try:
+                if sighting.observation_type == "human" and not sighting.pictured:
+                    self._forget(sighting)
+                self._rename(sighting)
                 self._picture(sighting)
                 self._film(sighting)
             except OSError as error:  # an OutboxError is one
@@ -169,7 +169,7 @@ class Recorder:
         """Begin a clip some seconds before the visit, as far as that is known, or share the one that is being made."""
         if sighting.type == "end":
             self._filmed.discard(sighting.id)
-        elif self._clips and sighting.observation_type != "human" and sighting.id not in self._filmed:
+        elif self._clips and (self._people or sighting.observation_type != "human") and sighting.id not in self._filmed:
             self._filmed.add(sighting.id)
             path = self._path(sighting, ".mp4")
             if self._clip is not None:
@@ -183,9 +183,31 @@ class Recorder:
                 for taken, jpeg in pictures:
                     video.add(jpeg, (taken - self._clip.start).total_seconds())
 
-    def _has_clip(self, path: Path) -> bool:
-        making = [*self._ending, *([self._clip] if self._clip is not None else [])]
-        return path.exists() or any(path in clip.names for clip in making)
+    def _forget(self, sighting: Sighting) -> None:
+        """A visit turned out to be a person's: what was written of it before is not kept."""
+        for path in self._folder.glob(f"*/*_{sighting.id}.*"):
+            path.unlink(missing_ok=True)
+
+    def _has_clip(self, id: str) -> bool:
+        made = any(self._folder.glob(f"*/*_{id}.mp4"))
+        return made or any(id in path.name for clip in self._making() for path in clip.names)
+
+    def _making(self) -> list[_Clip]:
+        return [*self._ending, *([self._clip] if self._clip is not None else [])]
+
+    def _rename(self, sighting: Sighting) -> None:
+        """More looks made another species of a visit: its files carry that name from now on."""
+        before = self._species.pop(sighting.id, sighting.species)
+        if sighting.type != "end":
+            self._species[sighting.id] = sighting.species
+        if before == sighting.species:
+            return
+        for clip in self._making():
+            clip.names = [self._path(sighting, ".mp4") if sighting.id in path.name else path for path in clip.names]
+        for path in self._folder.glob(f"*/[!.]*_{sighting.id}.*"):
+            path.replace(self._path(sighting, path.suffix))
+        # The picture says inside, too, what it shows: it is written anew at the end.
+        self._written[sighting.id] = datetime.min
 
     def _end_clip(self, now: datetime) -> None:
         if self._clip is not None:
@@ -204,9 +226,10 @@ class Recorder:
         try:
             clip.video.close()
             self._bytes = (self._bytes or 0) + clip.video.path.stat().st_size
+            clip.video.path.replace(clip.names[0])
             for name in clip.names[1:]:
                 name.parent.mkdir(exist_ok=True)
-                os.link(clip.video.path, name)
+                os.link(clip.names[0], name)
         except OSError as error:  # an OutboxError is one
             log.error("%s; watching goes on", error)
         if clip.video.left_out:

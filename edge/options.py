@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from edge.budget import Budget
 from models.errors import UsageError
 
 Mask = tuple[float, float, float, float]
+Hours = tuple[time, time]
 MOST_SECONDS = 366 * 24 * 3600
 
 
@@ -88,7 +90,7 @@ def _seconds(name: str, value: Any) -> timedelta:
 def _names(name: str, value: Any) -> tuple[str, ...]:
     """`["tiger", "deer"]` of a file, or `tiger,deer` of the command line."""
     if value == "":
-        raise UsageError(f"{name}: expected names, found an empty text; leave it out to alert of none")
+        raise UsageError(f"{name}: expected names, found an empty text; leave the option out")
     listed = value.split(",") if isinstance(value, str) else value
     if not isinstance(listed, (list, tuple)) or not all(isinstance(item, str) for item in listed):
         raise WrongKindError
@@ -111,6 +113,35 @@ def _budget(name: str, value: Any) -> Budget:
     return Budget.parse(_of(str)(name, value))
 
 
+def _per_name(name: str, value: Any) -> dict[str, float | None]:
+    """`{tiger = 60}` or `["tiger=60", "deer"]` of a file, or `tiger=60,deer` of the command line; None where no number
+    stands behind a name."""
+    if isinstance(value, Mapping):
+        return {key: _of(int, float)(name, number) for key, number in value.items()}
+    found = (item.partition("=") for item in _names(name, value))
+    try:
+        return {key.strip(): float(number) if equals else None for key, equals, number in found}
+    except ValueError as error:
+        raise UsageError(f"{name}: expected a number behind each =, found {value!r}; as tiger=60") from error
+
+
+def _intervals(name: str, value: Any) -> dict[str, timedelta]:
+    found = _per_name(name, value)
+    for species, number in found.items():
+        if number is None:
+            raise UsageError(f"{name}: expected seconds for {species}, found none; as {species}=60")
+    return {species: _seconds(name, number) for species, number in found.items()}
+
+
+def _hours(name: str, value: Any) -> Hours:
+    """`18:00-06:00`: from a time of day until another, here over midnight."""
+    times = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)-([01]?\d|2[0-3]):([0-5]\d)", _of(str)(name, value).strip())
+    if times is None:
+        raise UsageError(f"{name}: expected two times of day, found {value!r}; as 18:00-06:00")
+    hour, minute, until_hour, until_minute = map(int, times.groups())
+    return time(hour, minute), time(until_hour, until_minute)
+
+
 TEXT = Kind(_of(str))
 PATH = Kind(_path, Path)
 SECONDS = Kind(_seconds, float)
@@ -120,9 +151,20 @@ SWITCH = Kind(_of(bool))
 NAMES = Kind(_names)
 BOXES = Kind(_boxes)
 BUDGET = Kind(_budget)
+HOURS = Kind(_hours)
+SECONDS_EACH = Kind(_intervals)
+DEGREES_EACH = Kind(_per_name)
 
 OPTIONS = (
-    Option("species", NAMES, "NAME[,NAME]", "alert of these; every other species is recorded only"),
+    Option(
+        "species",
+        NAMES,
+        "NAME[,NAME]",
+        "alert of these, or groups of them (big_cat); every other species is recorded only; `person` alerts of people, "
+        "without a picture unless --people says otherwise",
+    ),
+    Option("present", NAMES, "NAME[,NAME]", "what lives here, or groups of it: no other is recognized (default: all)"),
+    Option("exclude", NAMES, "NAME[,NAME]", "species and groups that are never recognized (default: none)"),
     Option(
         "source",
         TEXT,
@@ -152,6 +194,12 @@ OPTIONS = (
     Option("latitude", NUMBER, "DEGREES", "where the trap hangs; sent with alerts"),
     Option("longitude", NUMBER, "DEGREES", "where the trap hangs; sent with alerts"),
     Option(
+        "hide_location",
+        DEGREES_EACH,
+        "NAME[=DEGREES][,...]",
+        "do not say where these species or groups were seen, or only to so many degrees (default: none)",
+    ),
+    Option(
         "data",
         PATH,
         "DIR",
@@ -166,6 +214,21 @@ OPTIONS = (
         "raise thresholds until no more are to be expected, as 1/week, of all of --species together: of hour, day, "
         "week, month, year (default: the model's operating points as they are)",
     ),
+    Option(
+        "alert_intervals",
+        SECONDS_EACH,
+        "NAME=SECONDS[,...]",
+        "the same for single species or groups; in the settings file a table (default: none)",
+    ),
+    Option(
+        "active_hours",
+        HOURS,
+        "HH:MM-HH:MM",
+        "alert between these times of day only, by the trap's clock; visits are recorded all day (default: always)",
+    ),
+    Option("least_frames", WHOLE, "N", "alert of a visit only when so many frames support it (default: 1)"),
+    Option("least_seconds", SECONDS, "SECONDS", "alert of a visit only when it has lasted this long (default: 0)"),
+    Option("least_count", WHOLE, "N", "alert only when so many animals were seen at once (default: 1)"),
     Option("camera_delay", SECONDS, "SECONDS", "after motion, ignore further motion this long (default: 0)"),
     Option(
         "trigger",
@@ -201,6 +264,14 @@ OPTIONS = (
         ("nothing", "picture", "clip"),
     ),
     Option(
+        "people",
+        TEXT,
+        "",
+        "recognized people in pictures and messages: leave them out, make them unrecognizable, or keep them as any "
+        "other animal (default: drop)",
+        ("drop", "blur", "keep"),
+    ),
+    Option(
         "media_limit",
         NUMBER,
         "MEGABYTES",
@@ -210,7 +281,7 @@ OPTIONS = (
         "preview",
         PATH,
         "FILE.mp4",
-        "a clip of all that is seen, with boxes, names and probabilities; people too (default: none)",
+        "a clip of all that is seen, with boxes, names and probabilities (default: none)",
     ),
     Option("threads", WHOLE, "N", "threads of the model (default: 1)"),
     Option("pace", TEXT, "", "replay files at full speed or as recorded (default: full)", ("full", "real")),

@@ -58,6 +58,8 @@ class AlertPayload(TypedDict):
     event_end: str | None
     lighting: str
     frames: int
+    count: int
+    members: list[str]
     box: list[float]
     image_topic: str | None
     location: Location | None
@@ -121,6 +123,7 @@ class Health:
     stalls: int = 0
     reopened: int = 0
     restarts: int = 0
+    people: int = 0
 
 
 def alert_messages(alert: Alert, prefix: str = DEFAULT_PREFIX) -> tuple[Message, ...]:
@@ -148,6 +151,8 @@ def alert_payload(alert: Alert, image_topic: str | None) -> AlertPayload:
         "event_end": sighting.event_end.isoformat(timespec="milliseconds") if sighting.event_end else None,
         "lighting": sighting.lighting,
         "frames": sighting.frames,
+        "count": sighting.count,
+        "members": list(sighting.members),
         "box": [round(value, 4) for value in sighting.box.as_tuple()],
         "image_topic": image_topic,
         "location": _location(alert.deployment),

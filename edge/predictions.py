@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
+import dataclasses
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.evidence import WRONG
 from edge.exposure import lifted
-from edge.types import Cropped, Named, Prediction, Trigger
-from models.labels import LabelMap
-
-LOOKS_AT_PERSON, SURE, UNSURE = 3, 0.6, 0.5
-"""A person is there when the last looks give people this probability on average; one look alone spoils its frame."""
-SAME_LOOKS, HOLD = timedelta(seconds=5), timedelta(seconds=60)
+from edge.types import Cropped, Named, Prediction
 
 
 class Classify(Protocol):
@@ -36,36 +31,27 @@ def predictions(cropped: Iterable[Cropped], classifier: Classify) -> Iterator[Na
         yield trigger, tuple(Prediction(crop, classifier.classify(image, crop.box.as_tuple())) for crop in crops)
 
 
-class People:
-    """Whether a person is before the camera, or was a moment ago: then no picture is kept, whatever else is in it.
-
-    Animals that are cut off by the frame's edge are taken for a person now and then, for one look. So it takes several
-    to be sure of one; then whatever comes within a minute may still show that person, standing still.
+def possible(named: Iterable[Named], allowed: NDArray[np.bool_]) -> Iterator[Named]:
+    """Predictions given that some classes cannot be here: theirs are 0, and the others sum to 1 again.
 
     Args:
-        labels: the classes of the probabilities.
+        named: one item per frame.
+        allowed: (classes,) as `edge.rules.allowed` says.
     """
+    for trigger, predictions in named:
+        yield trigger, tuple(
+            dataclasses.replace(each, probabilities=renormalized(each.probabilities, allowed)) for each in predictions
+        )
 
-    def __init__(self, labels: LabelMap) -> None:
-        self._people = [index for index, label in enumerate(labels) if label.observation_type == "human"]
-        self._shares: deque[float] = deque(maxlen=LOOKS_AT_PERSON)
-        self._looked: datetime | None = None
-        self._seen: datetime | None = None
 
-    def look(self, trigger: Trigger, predictions: Iterable[Prediction]) -> bool:
-        """Hear of each frame, in order of time; whether it must not be kept."""
-        now, share = trigger.frame.timestamp, None
-        for prediction in predictions:
-            share = max(share or 0.0, float(prediction.probabilities[self._people].sum()))
-        if share is not None:
-            if self._looked is None or abs(now - self._looked) > SAME_LOOKS or trigger.frame.still:
-                self._shares.clear()
-            self._looked = now
-            self._shares.append(share)
-            if sum(self._shares) >= SURE * len(self._shares):
-                self._seen = now
-        return self.about(now) or (share or 0.0) >= UNSURE
+def renormalized(probabilities: NDArray[np.float32], allowed: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """(classes,) probabilities that sum to 1, with 0 for what is not `allowed`.
 
-    def about(self, now: datetime) -> bool:
-        """Whether a person was there a moment ago."""
-        return self._seen is not None and abs(now - self._seen) <= HOLD
+    A look that is all but sure of what cannot be here is wrong, and that one of the other classes has 0.001 and the
+    next 0.0001 is no evidence for the first. So each is first given its share of the looks that are wrong
+    (`edge.evidence.WRONG`).
+    """
+    if allowed.all():
+        return probabilities
+    shares = np.where(allowed, (1 - WRONG) * probabilities + WRONG / len(probabilities), 0.0)
+    return (shares / shares.sum()).astype(np.float32)  # type: ignore[no-any-return]

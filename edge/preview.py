@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,8 @@ from edge.types import BBox, Frame, Named, Prediction, Sighting, Trigger
 from edge.video import Video
 from models.labels import LabelMap
 
+HELD = timedelta(seconds=5)
+"""So much of the clip waits before it is written: a person may be in it, recognized only then."""
 LONGEST = timedelta(seconds=1)
 """How long a frame is shown at most: photos of a folder are hours apart."""
 MOVES, LOOKS, KNOWN, PAPER, INK = (0, 180, 255), (255, 255, 255), (80, 255, 80), (40, 40, 40), (255, 255, 255)
@@ -23,7 +26,7 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 class Preview:
-    """Draws each frame as it passes; the file is there when `close` has been called.
+    """Draws each frame as it passes, on black where it may not be kept; the file is there when `close` has been called.
 
     Args:
         path: of an MP4.
@@ -37,6 +40,7 @@ class Preview:
         self._at = timedelta(0)
         self._last: datetime | None = None
         self._size: tuple[int, int] | None = None
+        self._held: deque[tuple[timedelta, bytes]] = deque()
 
     def keep(self, named: Iterable[Named]) -> Iterator[Named]:
         """Pass frames on, and draw each."""
@@ -48,10 +52,14 @@ class Preview:
             self._last = now
             if self._size is None:
                 self._size = _canvas(trigger.frame)
-            picture = self._drawn(scaled(trigger.frame.image, self._size), trigger, predictions)
+            seen = trigger.frame.image if trigger.keep else np.zeros_like(trigger.frame.image)
+            picture = self._drawn(scaled(seen, self._size), trigger, predictions)
             picture = framed(picture, self._size)
-            jpeg = cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))[1].tobytes()
-            self._video.add(jpeg, self._at.total_seconds())
+            if trigger.person:
+                black = _jpeg(np.zeros_like(picture))
+                self._held = deque((at, black) for at, _ in self._held)
+            self._write(self._at - HELD)
+            self._held.append((self._at, _jpeg(picture)))
             yield trigger, predictions
 
     def record(self, sightings: Iterable[Sighting]) -> Iterator[Sighting]:
@@ -68,6 +76,7 @@ class Preview:
 
     def finish(self) -> None:
         """No frames come any more: let the encoder go on by itself."""
+        self._write(self._at)
         self._video.finish()
 
     def close(self) -> None:
@@ -76,7 +85,13 @@ class Preview:
         Raises:
             OutboxError: it could not be written.
         """
+        self._write(self._at)
         self._video.close()
+
+    def _write(self, until: timedelta) -> None:
+        while self._held and self._held[0][0] <= until:
+            at, jpeg = self._held.popleft()
+            self._video.add(jpeg, at.total_seconds())
 
     def _drawn(
         self, picture: NDArray[np.uint8], trigger: Trigger, predictions: Iterable[Prediction]
@@ -100,6 +115,10 @@ class Preview:
         # At the foot: names stand above their boxes.
         _text(picture, lines, (0, picture.shape[0]), size, INK, above=True)
         return picture
+
+
+def _jpeg(picture: NDArray[np.uint8]) -> bytes:
+    return cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))[1].tobytes()
 
 
 def _canvas(frame: Frame) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from typing import Any
 
 from edge.budget import Peak, Thresholds, log_odds
 from edge.types import Candidate, Lighting, Named
+from edge.verdict import SHARES
 from models.bundle import ALARMS, TFLITE, ModelBundle
 from models.errors import BundleError, OutboxError
 from models.manifest import LIGHTINGS
@@ -31,6 +32,9 @@ OTHERS_A_DAY = 4.0
 """So many visits of other animals are expected a day, until a place's own hours tell."""
 WHOLE_DAY = 24.0
 """From so many of its own hours on, a place's shares of day and night are taken as they were found."""
+
+
+Groups = Mapping[str, Collection[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +88,30 @@ class _Place:
     quiet: tuple[Gathered, ...]
 
 
+def taken_for(candidate: Candidate, groups: Groups) -> dict[str, float]:
+    """The highest probability with which something may be told as each class and group.
+
+    That of a group is also one of its classes' that have a share in it: a group that is told alerts of each of them.
+    """
+    found = dict(candidate.highest)
+    for group, members in groups.items():
+        for name in members:
+            if candidate.highest.get(name, 0.0) >= SHARES:
+                found[name] = max(found[name], min(1.0, candidate.highest.get(group, 0.0)))
+    return found
+
+
 class Watched:
     """Counts the hours of what passes, and keeps the peaks that may matter.
 
     Args:
         least: by species, or group, and lighting, from which score on a peak is kept.
+        groups: names of groups and of the classes in each.
         gap: peaks of one species so close in time would be one visit, so one alert: the highest of them is kept.
     """
 
-    def __init__(self, least: Thresholds, gap: timedelta) -> None:
+    def __init__(self, least: Thresholds, gap: timedelta, groups: Groups) -> None:
+        self._groups = groups
         self.hours: dict[str, float] = dict.fromkeys(LIGHTINGS, 0.0)
         self._least, self._gap = least, gap
         self._found: list[Peak] = []
@@ -113,7 +132,7 @@ class Watched:
     def add(self, candidate: Candidate) -> list[Peak]:
         """Hear of something that was followed; returns what it was taken for with enough certainty to matter."""
         found = []
-        for species, likely in candidate.highest.items():
+        for species, likely in taken_for(candidate, self._groups).items():
             score = log_odds(likely)
             if species in self._least and score >= self._least[species][candidate.lighting]:
                 found.append(Peak(species, candidate.lighting, score, self.hours[candidate.lighting]))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from edge.cameras import Camera
 from edge.outside import Looks, by_command, open_trigger
+from edge.privacy import People
 from edge.settings import Settings
 from edge.spots import FILE_NAME, Spots
 from edge.tampering import Guard
@@ -20,7 +21,8 @@ class Senses:
 
     `guard`: whether the camera sees what it should. `bucket`: how often the model is asked. `spots`: where things move
     without an animal; it hears of the predictions, and the crops of later frames ask it. `sensor`: whether something
-    outside the pictures asks for a look; `looks`: commands that do, None where nobody listens for them.
+    outside the pictures asks for a look; `looks`: commands that do, None where nobody listens for them. `people`:
+    whether a person is there, and in how many frames one was.
     """
 
     guard: Guard = field(default_factory=Guard)
@@ -28,6 +30,7 @@ class Senses:
     spots: Spots = field(default_factory=Spots)
     sensor: Callable[[], bool] = lambda: False
     looks: Looks | None = None
+    people: People = field(default_factory=People)
 
 
 def open_senses(settings: Settings, camera: Camera) -> Senses:

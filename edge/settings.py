@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edge.budget import Budget
-from edge.options import OPTIONS, Mask
+from edge.options import OPTIONS, Hours, Mask
 from models.bundle import default_bundle
 from models.errors import UsageError
 
@@ -33,6 +33,8 @@ class Settings:
     """
 
     species: tuple[str, ...] = ()
+    present: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] = ()
     source: str | None = None
     rotate: int = 0
     noir: bool = False
@@ -43,48 +45,76 @@ class Settings:
     deployment: str = field(default_factory=_computer)
     latitude: float | None = None
     longitude: float | None = None
+    hide_location: Mapping[str, float | None] = field(default_factory=dict)
     data: Path = field(default_factory=_data_folder)
     event_gap: timedelta = timedelta(seconds=60)
     alert_interval: timedelta = timedelta(minutes=10)
     max_false_alarms: Budget | None = None
+    alert_intervals: Mapping[str, timedelta] = field(default_factory=dict)
+    active_hours: Hours | None = None
+    least_frames: int = 1
+    least_seconds: timedelta = timedelta(0)
+    least_count: int = 1
     camera_delay: timedelta = timedelta(0)
     trigger: str | None = None
     masks: tuple[Mask, ...] = ()
     least_size: float = 0.04
     looks_per_second: float = 2.0
     record: Literal["nothing", "picture", "clip"] = "picture"
+    people: Literal["drop", "blur", "keep"] = "drop"
     media_limit: float = 2000.0
     preview: Path | None = None
     threads: int = 1
     pace: Literal["full", "real"] = "full"
 
     def __post_init__(self) -> None:
-        if (self.latitude is None) != (self.longitude is None):
-            raise UsageError("expected latitude and longitude, found one of them; give both or neither")
-        for name, most in (("latitude", 90), ("longitude", 180)):
-            value = getattr(self, name)
-            if value is not None and not -most <= value <= most:
-                raise UsageError(f"{name}: expected -{most} to {most} degrees, found {value:g}")
+        self._check_values()
+        self._check_place()
         for x, y, width, height in self.masks:
             if not (min(x, y) >= 0 < min(width, height) and x + width <= 1.0001 and y + height <= 1.0001):
                 raise UsageError(
                     f"masks: expected left, top, width, height as shares of the frame, found {x:g},{y:g},{width:g},"
                     f"{height:g}, which is not inside it; as 0,0,1,0.1 for the upper tenth"
                 )
-        if not 0 <= self.least_size < 1:
-            raise UsageError(f"least_size: expected a share of the frame's height, found {self.least_size:g}")
-        if not 0 < self.looks_per_second <= 100:
-            raise UsageError(f"looks_per_second: expected more than 0, up to 100, found {self.looks_per_second:g}")
+        if self.present == ():
+            raise UsageError("present: expected what lives here, found nothing; leave it out where anything may")
+        if self.active_hours is not None and self.active_hours[0] == self.active_hours[1]:
+            raise UsageError(
+                f"active_hours: expected two times, found {self.active_hours[0]:%H:%M} twice; leave it out for always"
+            )
+        if self.preview is not None and self.preview.suffix.lower() != ".mp4":
+            raise UsageError(f"preview: expected a name that ends in .mp4, found {self.preview}")
+
+    def _check_values(self) -> None:
+        """Choices and ranges."""
         for option in OPTIONS:
             value = getattr(self, option.name)
             if option.choices and value not in option.choices:
                 raise UsageError(f"{option.name}: expected {', '.join(map(str, option.choices))}, found {value!r}")
-        if not self.media_limit >= 10:
-            raise UsageError(f"media_limit: expected 10 megabytes or more, found {self.media_limit:g}")
-        if self.preview is not None and self.preview.suffix.lower() != ".mp4":
-            raise UsageError(f"preview: expected a name that ends in .mp4, found {self.preview}")
-        if self.threads < 1:
-            raise UsageError(f"threads: expected 1 or more, found {self.threads}")
+        for name, fits, expected in (
+            ("least_size", 0 <= self.least_size < 1, "a share of the frame's height"),
+            ("looks_per_second", 0 < self.looks_per_second <= 100, "more than 0, up to 100"),
+            ("media_limit", self.media_limit >= 10, "10 megabytes or more"),
+            ("least_frames", self.least_frames >= 1, "1 or more"),
+            ("least_count", self.least_count >= 1, "1 or more"),
+            ("threads", self.threads >= 1, "1 or more"),
+        ):
+            if not fits:
+                raise UsageError(f"{name}: expected {expected}, found {getattr(self, name):g}")
+
+    def _check_place(self) -> None:
+        if (self.latitude is None) != (self.longitude is None):
+            raise UsageError("expected latitude and longitude, found one of them; give both or neither")
+        for name, most in (("latitude", 90), ("longitude", 180)):
+            value = getattr(self, name)
+            if value is not None and not -most <= value <= most:
+                raise UsageError(f"{name}: expected -{most} to {most} degrees, found {value:g}")
+        for name, degrees in self.hide_location.items():
+            if degrees is not None and not 0 < degrees <= 10:
+                raise UsageError(
+                    f"hide_location: expected more than 0, up to 10 degrees, found {name}={degrees:g}; a name alone "
+                    "withholds the place"
+                )
 
 
 def read_settings(file: Path | None, options: Mapping[str, Any]) -> Settings:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from edge.predictions import People
 from edge.tracks import Track, Tracks
 from edge.types import Candidate, Frame, Named, Sighting
 from edge.verdict import UNKNOWN, Judge, Verdict
@@ -61,13 +60,12 @@ def sightings(
     visits = _Visits(labels, Judge(labels, operating_points, groups_of(labels)), settings, heard)
     yield from visits.resume(resumed)
     tracks = Tracks(labels, settings.same_animal)
-    people = People(labels)
     for trigger, predictions in named:
         now = trigger.frame.timestamp
         for track in tracks.lost(now, all_of_them=trigger.frame.still):
             yield from visits.leave(track)
         yield from visits.end_those_over(now)
-        frame = None if people.look(trigger, predictions) else trigger.frame
+        frame = trigger.frame if trigger.keep else None
         for track in tracks.follow(predictions):
             yield from visits.look(track, frame)
         if trigger.frame.still:
@@ -164,7 +162,7 @@ class _Visits:
             yield from self._go_on(there, track, verdict if verdict.species == there.sighting.species else None, frame)
         else:
             picture = self._pictures.pop(track, Picture())
-            if frame is not None and verdict.observation_type != "human":
+            if frame is not None:
                 picture.offer(frame, track.box, verdict.probability)
             yield from self._begin(track, verdict, picture)
 
@@ -206,7 +204,7 @@ class _Visits:
         now, before = track.last_seen, visit.sighting
         better = verdict is not None and verdict.probability > before.probability
         probability = verdict.probability if verdict is not None and better else before.probability
-        if frame is not None and before.observation_type != "human":
+        if frame is not None:
             visit.picture.offer(frame, track.box, probability)
         visit.change(
             type="update",
@@ -221,7 +219,7 @@ class _Visits:
         )
         if tell or now - visit.told >= self._settings.update:
             visit.told = now
-            yield visit.sighting
+            yield dataclasses.replace(visit.sighting, image=visit.picture.image, pictured_at=visit.picture.taken)
 
     def _end(self, visit: Visit) -> Iterator[Sighting]:
         """End a visit; one that had ended before a restart and did not go on has been told."""

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from edge.cameras import open_camera
-from edge.daemon import known_species
+from edge.rules import checked
 from edge.settings import Settings
 from edge.types import Frame, Sighting
 from edge.watch import watch
@@ -65,7 +65,7 @@ def report(settings: Settings, truth: Path) -> int:
     if not visits:
         print(f"{truth} names no visit in {clip}: every alert is false")
     classifier = Classifier(ModelBundle.open(settings.model), settings.threads)
-    settings = known_species(settings, classifier)
+    settings = checked(settings, classifier.labels)
     print(text(compare(settings, classifier, visits)))
     return 0
 

@@ -84,11 +84,17 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trigger:
-    """A frame and where something moved in it; no regions when nothing did."""
+    """A frame and where something moved in it; no regions when nothing did.
+
+    `keep`: whether its picture may be stored or sent; `person`: whether a person is there or was a moment ago, so that
+    what was filmed in these seconds may not be. Both are for `edge.privacy` to say.
+    """
 
     frame: Frame
     regions: tuple[BBox, ...]
     lighting: Lighting
+    keep: bool = True
+    person: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,7 +145,7 @@ class Sighting:
     `type` is `new` at the first confirmation, `update` while it goes on, `end` when it is over.
     `event_end` is null until then. `frames` counts the frames that support the species.
     `box` belongs to the frame with the best look, of `frame_size` (width, height) pixels. `image` is a JPEG, taken at
-    `pictured_at`: of the first confirmation in `new`, of the best picture in `end`; `pictured` tells that there was
+    `pictured_at`: of the first confirmation in `new`, of the best picture so far later; `pictured` tells that there was
     one. `count`: animals seen at once. `members`: the classes that share the evidence where `species` is a group.
     `has_clip` is true at the end of a visit that was filmed. `timestamp_issues` (Camtrap DP): it began
     before the computer's clock was set, so that its times may be wrong. `evidence`: at the end, the looks that made it

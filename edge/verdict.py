@@ -17,7 +17,7 @@ LEAST_SURE = 0.8
 """A visit takes this probability, however low the operating point for one picture is."""
 SHARED_WEIGHT = 2.0
 """Look-alikes are told apart by so much evidence, or they are told as a group."""
-SHARES = 0.1
+SHARES = 0.2
 """A class with less of a group's probability has no share in it."""
 UNKNOWN_WEIGHT = 1.0
 
@@ -80,8 +80,7 @@ class Judge:
         known = float(track.shares[self._animals].sum())
         if known < LEAST_SURE or not track.enough or track.weight < UNKNOWN_WEIGHT:
             return None
-        members = [index for index in self._animals if track.shares[index] >= SHARES]
-        return Verdict(UNKNOWN, "", "animal", known, tuple(self._labels[index].name for index in members))
+        return Verdict(UNKNOWN, "", "animal", known)
 
     def relative(self, group: str, species: str) -> bool:
         """Whether a species is one of a group's."""

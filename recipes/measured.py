@@ -53,7 +53,8 @@ def _main(argv: Sequence[str]) -> int:
     card = "\n\n".join([card, TITLE, SEEN, found, clips, quiet])
     files: dict[str, bytes | Path] = {
         name: (bundle.path / name).read_bytes() for name in bundle.manifest.files if name not in (LABELS, CARD)}
-    write_bundle(bundle.path, bundle.manifest, bundle.labels, {**files, CARD: card.encode(), ALARMS: counted}, force=True)
+    files |= {CARD: card.encode(), ALARMS: counted}
+    write_bundle(bundle.path, bundle.manifest, bundle.labels, files, force=True)
     print(f"{bundle.path / CARD}: written", file=sys.stderr)
     return 0
 

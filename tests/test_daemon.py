@@ -33,7 +33,7 @@ from models.manifest import OperatingPoint
 from tests.broker import free_port
 from tests.samples import sighting
 
-LABELS = LabelMap(Label.from_name(name, {}) for name in ("empty", "tiger"))
+LABELS = LabelMap(Label.from_name(name, {}) for name in ("empty", "person", "tiger"))
 POINTS = {label.name: {"day": OperatingPoint(0.8, 1, 1, 9), "night": OperatingPoint(0.8, 1, 1, 9)} for label in LABELS}
 
 
@@ -60,12 +60,13 @@ class TigerEverywhere:
     bundle = SimpleNamespace(manifest=SimpleNamespace(operating_points=POINTS), title="test 1")
 
     def classify(self, image: np.ndarray, box: object = None) -> np.ndarray:
-        return np.array([0.02, 0.98], np.float32)
+        return np.array([0.01, 0.01, 0.98], np.float32)
 
 
 def watch(data: Path, camera: LiveCamera, **changes: object) -> list[tuple[str, str]]:
     """Run a daemon over a camera; what waits in its outbox afterwards, as (id, topic)."""
-    settings = dataclasses.replace(Settings(), species=("tiger",), data=data, deployment="oak", **changes)  # type: ignore[arg-type]
+    changes = {"species": ("tiger",), "data": data, "deployment": "oak"} | changes
+    settings = dataclasses.replace(Settings(), **changes)  # type: ignore[arg-type]
     broker = Broker.parse(f"mqtt://127.0.0.1:{free_port()}")
     with Outbox(data / FILE_NAME) as outbox:
         daemon = Daemon(settings, camera, TigerEverywhere(), lambda: outbox, Topics("oak"), broker)  # type: ignore[arg-type]
@@ -105,6 +106,20 @@ def test_alert_interval_survives_a_restart(tmp_path: Path) -> None:
     assert watch(tmp_path, LiveCamera(now - timedelta(seconds=5), range(5))) == first
     longer = watch(tmp_path, LiveCamera(now, range(5)), alert_interval=timedelta(seconds=1), event_gap=timedelta(0))
     assert len({id_ for id_, _ in longer}) > 1
+
+
+def test_species_that_cannot_be_here_is_no_visit(tmp_path: Path) -> None:
+    camera = LiveCamera(datetime.now(UTC) - timedelta(seconds=5), range(5))
+    assert watch(tmp_path, camera, present=("deer",), species=()) == []
+    assert visits(tmp_path) == []
+
+
+def test_alert_that_waited_is_told_with_its_picture_and_not_again_after_a_restart(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    assert watch(tmp_path, LiveCamera(now - timedelta(seconds=30), range(5), breaks=True), least_frames=8) == []
+    told = watch(tmp_path, LiveCamera(now - timedelta(seconds=20), range(5), breaks=True), least_frames=8)
+    assert [topic for _, topic in told] == ["edge-watch/oak/alert/tiger", "edge-watch/oak/alert/tiger/image"]
+    assert watch(tmp_path, LiveCamera(now - timedelta(seconds=5), range(5)), least_frames=8) == told
 
 
 def test_crash_before_the_alert_is_stored_tells_it_after_the_restart(

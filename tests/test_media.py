@@ -20,6 +20,7 @@ import pytest
 
 from edge import exif, media
 from edge.media import Recorder, slug
+from edge.privacy import People, screened
 from edge.types import BBox, Crop, Deployment, Frame, Named, Prediction, Sighting, Trigger
 from models.errors import OutboxError
 from models.labels import Label, LabelMap
@@ -35,7 +36,7 @@ MakeFrame = Callable[..., Frame]
 
 
 def recorder(folder: Path, **more: object) -> Recorder:
-    return Recorder(folder, OAK, "wildlife 1", LABELS, ("tiger",), patient=True, **more)  # type: ignore[arg-type]
+    return Recorder(folder, OAK, "wildlife 1", ("tiger",), patient=True, **more)  # type: ignore[arg-type]
 
 
 def looked(frame: Frame, *shares: tuple[float, float, float]) -> Named:
@@ -59,7 +60,7 @@ def run(made: Recorder, items: Iterable[Named | Sighting]) -> list[Sighting]:
             else:
                 yield item
 
-    for _ in made.keep(frames()):
+    for _ in made.keep(screened(frames(), LABELS, "drop", People())):
         pass
     made.close()
     return found
@@ -105,6 +106,23 @@ def test_picture_of_before_a_restart_stays(tmp_path: Path) -> None:
     list(recorder(tmp_path).record([tiger("new", 3)]))
     list(recorder(tmp_path).record([tiger("end", 9, image=jpeg(96, 64))]))
     assert exif.size((tmp_path / f"{NAME}.jpg").read_bytes()) == (64, 48)
+
+
+def test_files_of_a_visit_that_turns_out_to_be_of_another_species_carry_its_name(
+    tmp_path: Path, make_frame: MakeFrame
+) -> None:
+    frames = visit(make_frame, 12, moves=(6, 8))
+    changed = {"species": "leopard", "scientific_name": "Panthera pardus"}
+    items = [*frames[:35], tiger("new", 6), *frames[35:38], tiger("update", 7, **{**changed, "image": None})]
+    items += [*frames[38:], tiger("end", 8, **changed)]
+    made = recorder(tmp_path, clips=True)
+    found = run(made, items)
+    made.close()
+    assert [name.split("_")[1] for name in files(tmp_path)] == ["leopard", "leopard"]
+    assert found[-1].has_clip
+    [picture] = tmp_path.glob("*/*.jpg")
+    assert b"Panthera pardus" in picture.read_bytes()
+    assert b"Panthera tigris" not in picture.read_bytes()
 
 
 def test_visit_without_a_picture_has_no_file(tmp_path: Path) -> None:
@@ -258,6 +276,15 @@ def test_visit_of_a_person_leaves_no_file(tmp_path: Path, make_frame: MakeFrame)
     named.insert(20, tiger("new", 3.8, species="person", observation_type="human", image=None))
     run(recorder(tmp_path, clips=True), named)
     assert files(tmp_path) == []
+
+
+def test_visit_that_turns_out_to_be_of_a_person_leaves_no_file(tmp_path: Path) -> None:
+    made = recorder(tmp_path)
+    list(made.record([tiger("new", 3), tiger("new", 3, id="00000000-0000-4000-8000-000000000001")]))
+    assert len(files(tmp_path)) == 2
+    person = {"species": "person", "observation_type": "human", "image": None, "pictured": False}
+    list(made.record([tiger("end", 9, **person)]))
+    assert files(tmp_path) == ["2026-05-01/060002_tiger_00000000-0000-4000-8000-000000000001.jpg"]
 
 
 def test_oldest_files_go_first_and_those_of_targets_last(

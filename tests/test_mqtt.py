@@ -20,7 +20,7 @@ from tests.samples import START, TOPICS, alert, alert_of_its_own, put, sighting
 
 REPOSITORY = Path(__file__).parents[1]
 TEXT, PICTURE = TOPICS.alert("Bengal tiger"), TOPICS.image("Bengal tiger")
-DISCOVERY = homeassistant.discovery_message(TOPICS, ["Bengal tiger"], off_delay_s=600, version="1")
+DISCOVERY = homeassistant.discovery_message(TOPICS, {"Bengal tiger": 600}, version="1")
 
 
 def test_alert_and_picture_arrive_with_their_id(mosquitto: Mosquitto, outbox: Outbox) -> None:

@@ -85,6 +85,8 @@ def test_alert_json() -> None:
         "event_end": None,
         "lighting": "day",
         "frames": 3,
+        "count": 1,
+        "members": [],
         "box": [0.25, 0.5, 0.5, 0.25],
         "image_topic": "edge-watch/trap%207/alert/bengal%20tiger/image",
         "location": {"latitude": 21.5, "longitude": 79.25},
@@ -148,7 +150,7 @@ def test_event_has_a_past_and_an_end() -> None:
 
 def test_health_json() -> None:
     message = health_message(
-        TOPICS, Health(60.5, 300, 2, 3.5, None, 812.0, 4, 1, 2, 3, 1777596330.0, 40, 2, "turned", 812.5)
+        TOPICS, Health(60.5, 300, 2, 3.5, None, 812.0, 4, 1, 2, 3, 1777596330.0, 40, 2, "turned", 812.5, people=7)
     )
     assert json.loads(message.payload) == {
         "schema_version": 1,
@@ -170,6 +172,7 @@ def test_health_json() -> None:
         "stalls": 0,
         "reopened": 0,
         "restarts": 0,
+        "people": 7,
     }
     assert (message.topic, message.qos, message.retain) == ("edge-watch/trap-7/health", 0, True)
 
@@ -195,7 +198,7 @@ OWN_KEYS = {
 
 
 def test_discovery_has_home_assistants_keys() -> None:
-    message = discovery_message(TOPICS, ["Bengal tiger", "leopard"], off_delay_s=600, version="0.1.0")
+    message = discovery_message(TOPICS, {"Bengal tiger": 600, "leopard": 60}, version="0.1.0")
     payload = json.loads(message.payload)
     assert (message.topic, message.qos, message.retain) == ("homeassistant/device/trap-7/config", 1, True)
     assert set(payload) == SHARED_KEYS
@@ -210,14 +213,17 @@ def test_discovery_has_home_assistants_keys() -> None:
         assert entity["unique_id"] == f"edge-watch_trap-7_{key}"
         assert re.fullmatch("[a-zA-Z0-9_-]+", entity["unique_id"])
         assert len(entity["name"]) <= 32
-    states = [entity.get("state_topic") for entity in entities.values() if entity["platform"] == "binary_sensor"]
-    assert states == ["edge-watch/trap-7/alert/bengal%20tiger", "edge-watch/trap-7/alert/leopard"]
+    seen = [entity for entity in entities.values() if entity["platform"] == "binary_sensor"]
+    assert [entity["state_topic"] for entity in seen] == ["edge-watch/trap-7/alert/+"] * 2
+    template = '{{ \'ON\' if "Bengal tiger" in [value_json.species] + value_json.members else \'\' }}'
+    assert seen[0]["value_template"] == template
+    assert [entity["off_delay"] for entity in entities.values() if "off_delay" in entity] == [600, 60]
     assert entities["last_picture"]["image_topic"] == "edge-watch/trap-7/alert/+/image"
     assert entities["outbox_depth"]["entity_category"] == "diagnostic"
 
 
 def test_discovery_reads_fields_that_the_messages_have() -> None:
-    components = json.loads(discovery_message(TOPICS, ["tiger"], off_delay_s=1, version="1").payload)["components"]
+    components = json.loads(discovery_message(TOPICS, {"tiger": 1}, version="1").payload)["components"]
     health = json.loads(health_message(TOPICS, Health(0, 0, 0, None, None, None, 0, 0, 0, 0, 0)).payload)
     told = json.loads(alert_messages(alert())[0].payload)
     for entity in components.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +73,20 @@ def test_photos_of_other_sizes_and_hours_apart_are_a_second_each(tmp_path: Path,
         times.append(round(capture.get(cv2.CAP_PROP_POS_MSEC)))
     assert times == [0, 1000, 2000]
     assert [frame.shape for frame in shown(tmp_path / "out.mp4")] == [(720, 1280, 3)] * 3
+
+
+def test_person_is_not_shown_nor_the_seconds_before(tmp_path: Path, make_frame: MakeFrame) -> None:
+    light = np.full((360, 640, 3), 200, np.uint8)
+    items = []
+    for second in range(12):
+        trigger, predictions = named(make_frame(second, light))
+        person = second in (8, 9)
+        items.append((dataclasses.replace(trigger, keep=not person, person=person), predictions))
+    preview = Preview(tmp_path / "out.mp4", LABELS, patient=True)
+    list(preview.keep(items))
+    preview.close()
+    seen = [bool(frame[100, 20].mean() > 100) for frame in shown(tmp_path / "out.mp4")]
+    assert seen == [True] * 3 + [False] * 7 + [True] * 2
 
 
 def test_picture_of_another_shape_stands_between_bars() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.budget import Peak, log_odds
-from edge.quiet import Gathered, QuietHours, Watched, balanced, combined, read_quiet, write_quiet
+from edge.quiet import Gathered, QuietHours, Watched, balanced, combined, read_quiet, taken_for, write_quiet
 from edge.types import Candidate, Frame, Trigger
 from models.errors import OutboxError
 from tests.conftest import START
@@ -38,7 +38,7 @@ def place(day: float, night: float, *peaks: Peak, rate: float = 2.0, species: tu
 
 
 def test_time_counts_by_light_but_not_pauses_and_stills(make_frame: MakeFrame) -> None:
-    watched = Watched(LEAST, timedelta(seconds=60))
+    watched = Watched(LEAST, timedelta(seconds=60), {"ungulate": ("deer",)})
     seen = [(0, "day", False), (5, "day", False), (10, "night", False), (21, "night", False), (22, "day", True),
             (23, "night", False)]  # fmt: skip
     named = [(Trigger(make_frame(second, still=still), (), light), ()) for second, light, still in seen]  # type: ignore[arg-type]
@@ -47,7 +47,7 @@ def test_time_counts_by_light_but_not_pauses_and_stills(make_frame: MakeFrame) -
 
 
 def test_peaks_are_those_that_would_be_confirmed_the_highest_of_each_visit() -> None:
-    watched = Watched(LEAST, timedelta(seconds=60))
+    watched = Watched(LEAST, timedelta(seconds=60), {"ungulate": ("deer",)})
     watched.hours["day"] = 1.5
     assert watched.add(candidate(0, tiger=0.79, cat=0.99)) == []
     assert watched.add(candidate(1, "night", tiger=0.85)) == []
@@ -60,6 +60,12 @@ def test_peaks_are_those_that_would_be_confirmed_the_highest_of_each_visit() -> 
         ("tiger", 2.944), ("deer", 1.386), ("tiger", 1.735),
     ]  # fmt: skip
     assert (found.looks_per_second, found.hours) == (2.0, {"day": 1.5, "night": 0.0})
+
+
+def test_what_is_told_as_a_group_counts_for_each_class_with_a_share_in_it() -> None:
+    groups = {"ungulate": ("deer", "pig", "zebra")}
+    found = taken_for(candidate(0, deer=0.5, pig=0.45, zebra=0.05, ungulate=0.97), groups)
+    assert found == {"deer": 0.97, "pig": 0.97, "zebra": 0.05, "ungulate": 0.97}
 
 
 def test_general_numbers_alone() -> None:

@@ -58,7 +58,7 @@ def test_species_of_the_command_line_are_separated_by_commas() -> None:
     ("text", "said"),
     [
         ("specis = 'tiger'", "unknown key 'specis'; did you mean species?"),
-        ("colour = 1", "unknown key 'colour'; known keys: species, source"),
+        ("colour = 1", "unknown key 'colour'; known keys: species, present, exclude, source"),
         ("species = tiger", "expected TOML"),
         ("event_gap = 'long'", "event_gap: found a value of the wrong kind: 'long'"),
         ("species = [1]", "species: found a value of the wrong kind: [1]"),
