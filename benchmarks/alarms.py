@@ -292,9 +292,9 @@ def table(bundle: ModelBundle, parts: list[list[Run]], hours: float) -> None:
                 f"+{choice.raised:5.2f}: {alarms:3} in {watched:.0f} h, {alarms * 24 / watched:.2f} "
                 f"({low:.2f}-{high:.2f}) {held}"
             )
-    print(f"{'':12}{'chosen on A, measured on B':46}{'chosen on B, measured on A':46}")
+    print(f"{'':12}{'chosen on A, measured on B':50}chosen on B, measured on A")
     for name, (one, two) in rows.items():
-        print(f"{name:12}{one:46}{two}")
+        print(f"{name:12}{one:50}{two}")
 
 
 def lower_bound(alarms: int) -> float:
