@@ -17,6 +17,7 @@ from edge.cameras.clock import Clock
 from edge.cameras.folder import WatchedFolder
 from edge.cameras.keeper import Keeper
 from edge.duties import Duties
+from edge.expected import expected
 from edge.health import TimedClassifier
 from edge.process import alone_in, notify, restart, restarts
 from edge.rules import checked
@@ -51,6 +52,7 @@ def run_daemon(settings: Settings, debug: bool = False) -> int:
     topics = Topics(settings.deployment, settings.prefix)
     classifier = Classifier(ModelBundle.open(settings.model), settings.threads)
     settings = checked(settings, classifier.labels)
+    expected(settings, classifier.bundle)  # A budget that cannot be kept is refused before anything is opened.
     source, pace, data = settings.source or default_source(), settings.pace, settings.data
     camera = kept(functools.partial(open_camera, source, pace, data, settings.rotate, settings.noir))
     stop, stuck = threading.Event(), False
@@ -91,6 +93,8 @@ def kept(open_again: Callable[[], Camera]) -> Camera:
 def _say_what_is_watched(settings: Settings, camera: Camera, classifier: TimedClassifier) -> None:
     wanted = ", ".join(settings.species) or "every species, alerting of none (name some with --species)"
     log.info("watching %s for %s with model %s", camera.name, wanted, classifier.bundle.title)
+    for line in expected(settings, classifier.bundle)[1]:
+        log.info("%s", line)
     if settings.active_hours is not None:
         log.info("alerts leave from %s to %s only; visits are recorded all day", *map(_clock, settings.active_hours))
     if not classifier.labels.of_type("human"):

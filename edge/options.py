@@ -10,6 +10,7 @@ from datetime import time, timedelta
 from pathlib import Path
 from typing import Any
 
+from edge.budget import Budget
 from models.errors import UsageError
 
 Mask = tuple[float, float, float, float]
@@ -108,6 +109,10 @@ def _boxes(name: str, value: Any) -> tuple[Mask, ...]:
         ) from error
 
 
+def _budget(name: str, value: Any) -> Budget:
+    return Budget.parse(_of(str)(name, value))
+
+
 def _per_name(name: str, value: Any) -> dict[str, float | None]:
     """`{tiger = 60}` or `["tiger=60", "deer"]` of a file, or `tiger=60,deer` of the command line; None where no number
     stands behind a name."""
@@ -145,6 +150,7 @@ WHOLE = Kind(_of(int), int)
 SWITCH = Kind(_of(bool))
 NAMES = Kind(_names)
 BOXES = Kind(_boxes)
+BUDGET = Kind(_budget)
 HOURS = Kind(_hours)
 SECONDS_EACH = Kind(_intervals)
 DEGREES_EACH = Kind(_per_name)
@@ -201,6 +207,13 @@ OPTIONS = (
     ),
     Option("event_gap", SECONDS, "SECONDS", "a visit is over after this long without the species (default: 60)"),
     Option("alert_interval", SECONDS, "SECONDS", "at most one alert per species in this time (default: 600)"),
+    Option(
+        "max_false_alarms",
+        BUDGET,
+        "N/TIME",
+        "raise thresholds until no more are to be expected, as 1/week, of all of --species together: of hour, day, "
+        "week, month, year (default: the model's operating points as they are)",
+    ),
     Option(
         "alert_intervals",
         SECONDS_EACH,

@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+from edge.budget import Budget
 from edge.options import OPTIONS, Hours, Mask
 from models.bundle import default_bundle
 from models.errors import UsageError
@@ -48,6 +49,7 @@ class Settings:
     data: Path = field(default_factory=_data_folder)
     event_gap: timedelta = timedelta(seconds=60)
     alert_interval: timedelta = timedelta(minutes=10)
+    max_false_alarms: Budget | None = None
     alert_intervals: Mapping[str, timedelta] = field(default_factory=dict)
     active_hours: Hours | None = None
     least_frames: int = 1

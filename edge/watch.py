@@ -9,6 +9,7 @@ from typing import Protocol
 
 from edge.alerts import alerts
 from edge.crops import crops
+from edge.expected import expected
 from edge.motion import MotionSettings, triggers
 from edge.outside import prompted
 from edge.predictions import Classify, possible, predictions
@@ -72,19 +73,13 @@ def watch(
         alerted: ids of visits that were told before a restart.
         senses: what health tells of; None for new ones, with the looks per second of the settings.
         observers: keep pictures of what passes.
+
+    Raises:
+        UsageError: a budget of false alarms that cannot be kept.
     """
     senses = senses or Senses(bucket=Bucket(settings.looks_per_second))
-    labels = classifier.labels
-    motion = MotionSettings(least_size=settings.least_size, masks=tuple(BBox(*mask) for mask in settings.masks))
-    points = classifier.bundle.manifest.operating_points
-    seen = guarded(frames, senses.guard)
-    moved = triggers(seen, motion, settings.camera_delay)
-    called = prompted(moved, senses.sensor)
-    cropped = crops(called, bucket=senses.bucket, spots=senses.spots)
-    named = predictions(cropped, classifier)
-    screen = screened(named, labels, settings.people, senses.people)
-    local = possible(screen, allowed(labels, settings))
-    learned = remember(local, senses.spots, labels, points)
+    labels, (points, _) = classifier.labels, expected(settings, classifier.bundle)
+    learned = looks(frames, classifier, settings, senses)
     for observer in observers:
         learned = observer.keep(learned)
     sighted = sightings(learned, labels, points, _sighting_settings(settings), resumed)
@@ -94,6 +89,20 @@ def watch(
     recorded = record(sighted)
     for alert in alerts(recorded, settings, classifier.bundle.title, last, alerted):
         tell(alert)
+
+
+def looks(frames: Iterable[Frame], classifier: Classifier, settings: Settings, senses: Senses) -> Iterator[Named]:
+    """The first half of the path: each frame, with where something moved in it and what the model says of that."""
+    labels = classifier.labels
+    motion = MotionSettings(least_size=settings.least_size, masks=tuple(BBox(*mask) for mask in settings.masks))
+    seen = guarded(frames, senses.guard)
+    moved = triggers(seen, motion, settings.camera_delay)
+    called = prompted(moved, senses.sensor)
+    cropped = crops(called, bucket=senses.bucket, spots=senses.spots)
+    named = predictions(cropped, classifier)
+    screen = screened(named, labels, settings.people, senses.people)
+    local = possible(screen, allowed(labels, settings))
+    return remember(local, senses.spots, labels, classifier.bundle.manifest.operating_points)
 
 
 def _sighting_settings(settings: Settings) -> SightingSettings:

@@ -15,6 +15,8 @@ from models.manifest import LIGHTINGS, Manifest
 
 MANIFEST, LABELS, TFLITE, KERAS = "manifest.json", "labels.csv", "model.tflite", "model.keras"
 GOLDEN, CALIBRATION, SPLIT, CARD = "golden.npz", "calibration.npz", "split.csv", "CARD.md"
+ALARMS = "alarms.json"
+"""What false alarms the edge has to expect of it, where that was measured; a bundle may do without."""
 DEFAULT = "wildlife-1-int8"
 
 

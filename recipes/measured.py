@@ -1,4 +1,4 @@
-"""Adds to a converted bundle's card what it does on photos of foxes and on the composite clips.
+"""Adds to a converted bundle what false alarms it gives, and to its card what it does with foxes and composite clips.
 
     python -m recipes.measured models/bundles/wildlife-1-int8 ../shared/data
 """
@@ -10,11 +10,12 @@ import csv
 import io
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from models.bundle import CARD, LABELS, ModelBundle, write_bundle
+from models.bundle import ALARMS, CARD, LABELS, ModelBundle, write_bundle
 from models.errors import EdgeWatchError, UsageError, run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,12 +43,18 @@ def _main(argv: Sequence[str]) -> int:
                          f"folder that holds them")
     found = foxes(_output("-m", "edge.classify", "--model", bundle.path, *photos))
     events = _output("benchmarks/events.py", "--model", bundle.path, "--scenes", data / "scenes")
+    with tempfile.TemporaryDirectory() as folder:
+        alarms = Path(folder) / ALARMS
+        budget = _output("benchmarks/alarms.py", "--model", bundle.path, "--data", data, "--out", alarms)
+        counted = alarms.read_bytes()
     card = (bundle.path / CARD).read_text(encoding="utf-8").partition(TITLE)[0].rstrip()
     clips = f"`python benchmarks/events.py`, on composite clips:\n\n```\n{events}```\n"
-    card = "\n\n".join([card, TITLE, SEEN, found, clips])
+    quiet = f"`python benchmarks/alarms.py`, on places without animals:\n\n```\n{budget}```\n"
+    card = "\n\n".join([card, TITLE, SEEN, found, clips, quiet])
     files: dict[str, bytes | Path] = {
         name: (bundle.path / name).read_bytes() for name in bundle.manifest.files if name not in (LABELS, CARD)}
-    write_bundle(bundle.path, bundle.manifest, bundle.labels, {**files, CARD: card.encode()}, force=True)
+    files |= {CARD: card.encode(), ALARMS: counted}
+    write_bundle(bundle.path, bundle.manifest, bundle.labels, files, force=True)
     print(f"{bundle.path / CARD}: written", file=sys.stderr)
     return 0
 

@@ -57,7 +57,8 @@ class TigerEverywhere:
     """A classifier that sees a tiger in every picture."""
 
     labels = LABELS
-    bundle = SimpleNamespace(manifest=SimpleNamespace(operating_points=POINTS), title="test 1")
+    manifest = SimpleNamespace(operating_points=POINTS, files={}, temperature=1.0)
+    bundle = SimpleNamespace(manifest=manifest, title="test 1", labels=LABELS)
 
     def classify(self, image: np.ndarray, box: object = None) -> np.ndarray:
         return np.array([0.01, 0.01, 0.98], np.float32)
