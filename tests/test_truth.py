@@ -17,7 +17,7 @@ import pytest
 
 from edge.__main__ import main
 from edge.settings import Settings
-from edge.truth.matching import Compared, at_most, by_lighting, by_species, compare, total
+from edge.truth.matching import Compared, by_lighting, by_species, compare, total
 from edge.truth.page import files
 from edge.truth.scenes import find_scenes
 from edge.truth.summary import Report, last_line, overview, scene_lines, summary, to_json
@@ -121,11 +121,6 @@ def test_sums_by_species_and_light_and_the_rates_they_support() -> None:
     assert everything.false_per_day == 720
     assert everything.most_false_per_day == pytest.approx(4.7439 * 720, rel=1e-4)
     assert everything.delay == 1.5
-
-
-@pytest.mark.parametrize(("count", "most"), [(0, 2.9957), (1, 4.7439), (2, 6.2958), (10, 16.9622), (100, 118.077)])
-def test_upper_bound_of_a_rate_is_poissons(count: int, most: float) -> None:
-    assert at_most(count) == pytest.approx(most, rel=1e-4)
 
 
 def made(*scenes: Compared) -> Report:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from edge.budget import upper_bound
 from edge.truth.visits import Visit
 from edge.truth.witness import Replay, Seen
 from edge.types import Lighting
@@ -178,17 +178,7 @@ class Sums:
     @property
     def most_false_per_day(self) -> float | None:
         """The rate that so few alarms rule out (one-sided, 95 %): three in the time watched, where there were none."""
-        return at_most(self.false) / self.days if self.seconds else None
-
-
-def at_most(count: int, confidence: float = 0.95) -> float:
-    """The largest mean of a Poisson distribution that may still give `count` or fewer; the rest is less likely."""
-    low, high = 0.0, 10.0 + 3 * count
-    while high - low > 1e-9 * high:
-        mean = (low + high) / 2
-        terms = (math.exp(number * math.log(mean) - mean - math.lgamma(number + 1)) for number in range(count + 1))
-        low, high = (mean, high) if sum(terms) > 1 - confidence else (low, mean)
-    return high
+        return upper_bound(self.false) / self.days if self.seconds else None
 
 
 def total(compared: Sequence[Compared]) -> Sums:
