@@ -13,14 +13,14 @@ FIRST, MOST = 20, 60
 _DIGITS = 4
 
 
-def bounded(looks: Sequence[Look]) -> tuple[Look, ...]:
+def bounded(looks: Sequence[Look]) -> list[Look]:
     """At most `MOST` looks, in their order: the first, and of the later ones those that changed the score most."""
     if len(looks) <= MOST:
-        return tuple(looks)
+        return list(looks)
     later = range(FIRST, len(looks))
     moved = sorted(later, key=lambda place: -abs(looks[place].score - looks[place - 1].score))
     kept = sorted(moved[: MOST - FIRST])
-    return (*looks[:FIRST], *(looks[place] for place in kept))
+    return [*looks[:FIRST], *(looks[place] for place in kept)]
 
 
 def to_text(looks: Iterable[Look], start: datetime) -> str:
@@ -32,7 +32,7 @@ def to_text(looks: Iterable[Look], start: datetime) -> str:
             look.species,
             *(part for name, probability in look.top for part in (name, round(probability, _DIGITS))),
         ]
-        for look in bounded(tuple(looks))
+        for look in looks
     ]
     return json.dumps(rows, separators=(",", ":"), ensure_ascii=False) if rows else ""
 

@@ -39,8 +39,12 @@ def possible(named: Iterable[Named], allowed: NDArray[np.bool_]) -> Iterator[Nam
         allowed: (classes,) as `edge.rules.allowed` says.
     """
     for trigger, predictions in named:
-        yield trigger, tuple(
-            dataclasses.replace(each, probabilities=renormalized(each.probabilities, allowed)) for each in predictions
+        yield (
+            trigger,
+            tuple(
+                dataclasses.replace(each, probabilities=renormalized(each.probabilities, allowed))
+                for each in predictions
+            ),
         )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.evidence import MOST, Evidence, log_odds
+from edge.looks import bounded
 from edge.types import BBox, Frame, Lighting, Look, Prediction
 from models.labels import LabelMap
 
@@ -26,8 +27,6 @@ levels of a `VIEW` x `VIEW` pixel version): the same picture is no second witnes
 VIEW = 32
 LOOKS, WEIGHT = 3, 0.6
 """To say anything of an animal in a stream takes so many looks, and evidence of so much weight."""
-EXPLAINED = 60
-"""Looks that are kept to explain a visit: the first third, and of the others those that changed the most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +103,7 @@ class Track:
         # Of a still its own probabilities count, as everywhere else where one picture is judged.
         self.shares = prediction.probabilities.astype(np.float64) if self.still else self.evidence.posterior()
         self.trail.append(_explained(prediction, weight, self.evidence, labels))
-        shorten(self.trail)
-
-
-def shorten(trail: list[Look]) -> None:
-    """Forget looks, if there are more than `EXPLAINED`: of the later ones those that changed the least."""
-    kept = EXPLAINED // 3
-    while len(trail) > EXPLAINED:
-        pairs = zip(trail[kept - 1 :], trail[kept:-1], strict=False)
-        del trail[kept + int(np.argmin([abs(later.score - look.score) for look, later in pairs]))]
+        self.trail = bounded(self.trail)
 
 
 class Tracks:

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.tracks import Track, shorten
+from edge.looks import bounded
+from edge.tracks import Track
 from edge.types import BBox, Frame, Look, Sighting
 
 JPEG_QUALITY = 85
@@ -69,8 +70,7 @@ class Visit:
     def forget(self, track: Track) -> None:
         """An animal is followed no longer: only its looks stay."""
         self.tracks.remove(track)
-        self.trail = sorted([*self.trail, *track.trail], key=lambda look: look.at)
-        shorten(self.trail)
+        self.trail = bounded(sorted([*self.trail, *track.trail], key=lambda look: look.at))
 
     def at_once(self, now: datetime) -> int:
         """How many animals of it a frame shows; crops that overlap count as one."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from datetime import timedelta
 
@@ -12,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.evidence import MISSED, MOST, WRONG, Evidence, log_odds
+from edge.looks import MOST as MOST_LOOKS
 from edge.sightings import SightingSettings, sightings
-from edge.tracks import EXPLAINED, shorten
-from edge.types import BBox, Candidate, Crop, Frame, Look, Named, Prediction, Sighting, Trigger
+from edge.types import BBox, Candidate, Crop, Frame, Named, Prediction, Sighting, Trigger
 from models.labels import Label, LabelMap
 from models.manifest import OperatingPoint
 from tests.conftest import START
@@ -244,14 +243,5 @@ def test_evidence_of_a_visit_is_in_its_end_and_bounded() -> None:
     assert few[0].top[0] == ("lion", pytest.approx(0.95))
     assert all(look.species == "lion" for look in few)
     assert [look.score for look in few] == sorted(look.score for look in few)
-    assert len(many) == EXPLAINED
+    assert len(many) == MOST_LOOKS
     assert many[:20] == found(stream(*every(0.2, said(lion=0.95), 20)))[-1].evidence
-
-
-def test_looks_that_changed_the_most_are_kept() -> None:
-    scores = [0.0] * 40 + [5.0] + [5.0] * 39
-    trail = [Look(START, HERE, 0.2, (("lion", 0.9),), score) for score in scores]
-    trail[40] = dataclasses.replace(trail[40], weight=1.0)
-    shorten(trail)
-    assert len(trail) == EXPLAINED
-    assert trail[20:].count(dataclasses.replace(trail[-1], weight=1.0)) == 1

@@ -143,7 +143,7 @@ def test_at_most_60_looks_are_stored_the_first_and_those_that_changed_most() -> 
     # Look 100 fell, look 101 rose again, and from 151 on it went up and down; of equal changes the first are kept.
     assert kept == [*range(FIRST), 100, 101, *range(151, 189)]
     assert len(kept) == MOST
-    assert bounded(looks[:MOST]) == tuple(looks[:MOST])
+    assert bounded(looks[:MOST]) == list(looks[:MOST])
     text = to_text(looks, START)
     assert len(from_text(text, START)) == MOST
     assert len(text) < 6000

@@ -13,8 +13,21 @@ from edge.truth.witness import Seen
 
 PUBLISHED = "nothing is published or stored"
 WORDS = {"day": "by day", "night": "by night"}
-HEADER = ("", "visits", "found", "by group", "went on", "held back", "missed", "alerts", "per visit", "false", "delay",
-          "false a day", "at most")
+HEADER = (
+    "",
+    "visits",
+    "found",
+    "by group",
+    "went on",
+    "held back",
+    "missed",
+    "alerts",
+    "per visit",
+    "false",
+    "delay",
+    "false a day",
+    "at most",
+)
 SELDOM = ("by group", "went on", "held back")
 """Columns that are left out where all of them are 0."""
 UNITS = (

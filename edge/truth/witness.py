@@ -39,7 +39,6 @@ class Seen:
     became: str = ""
     image: bytes | None = None
 
-
     @property
     def when(self) -> float:
         """When it was told, or else confirmed; where that came when it was over, when it was last seen."""
