@@ -32,7 +32,7 @@ def to_text(looks: Iterable[Look], start: datetime) -> str:
             look.species,
             *(part for name, probability in look.top for part in (name, round(probability, _DIGITS))),
         ]
-        for look in looks
+        for look in bounded(tuple(looks))
     ]
     return json.dumps(rows, separators=(",", ":"), ensure_ascii=False) if rows else ""
 
