@@ -12,7 +12,7 @@ MISSED = 0.3
 WRONG = 0.05
 """Share of the looks that the model is wrong about, however sure it is."""
 MOST = 10.0
-"""More evidence than so many independent looks is forgotten, the oldest first: a place may see another animal."""
+"""More evidence than so many independent looks is forgotten bit by bit: a place may see another animal."""
 ARRIVES = 0.05
 """How likely an animal is to come to a place that is empty, at each moment: no wait makes a place emptier than this."""
 
@@ -26,7 +26,7 @@ class Evidence:
     All classes are as likely before the first look.
 
     Attributes:
-        weight: independent looks so far, at most `MOST`.
+        weight: independent looks so far.
 
     Args:
         labels: the classes of the probabilities.
@@ -37,16 +37,16 @@ class Evidence:
         self._sums = np.zeros(len(labels))
         self.weight = 0.0
 
-    def add(self, probabilities: NDArray[np.float32], weight: float) -> None:
-        """Hear of a look: (classes,) calibrated probabilities."""
+    def add(self, probabilities: NDArray[np.float32], weight: float, most: float = MOST) -> None:
+        """Hear of a look: (classes,) calibrated probabilities. What is more than `most` is forgotten."""
         shares = (1 - WRONG) * probabilities.astype(np.float64) + WRONG / len(probabilities)
         missed = shares[self._blank].sum()
         shares[~self._blank] = (1 - MISSED) * shares[~self._blank] + MISSED * missed
         self._sums += weight * np.log(shares)
         self.weight += weight
-        if self.weight > MOST:
-            self._sums *= MOST / self.weight
-            self.weight = MOST
+        if self.weight > most:
+            self._sums *= most / self.weight
+            self.weight = most
         if self._blank.any() and not self._blank.all():
             animals = np.logaddexp.reduce(self._sums[~self._blank])
             self._sums[self._blank] = np.minimum(self._sums[self._blank], animals - np.log(ARRIVES))

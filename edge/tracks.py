@@ -25,6 +25,9 @@ REPEATED, SAME_PICTURE = 0.3, 2.0
 """A look counts so much of its weight where the picture hardly differs from the one before (mean difference in grey
 levels of a `VIEW` x `VIEW` pixel version): the same picture is no second witness."""
 VIEW = 32
+MOVED, IN_PLACE = 1.0, 2.0
+"""What has not moved by its own size is seen before the same ground in every look: all looks at it
+together are no more than so many witnesses. A branch that waves looks like a monkey for as long as it waves."""
 LOOKS, WEIGHT = 3, 0.6
 """To say anything of an animal in a stream takes so many looks, and evidence of so much weight."""
 
@@ -54,7 +57,9 @@ class Track:
 
     Attributes:
         first: the frame with the first look that showed something.
+        began: where it was first seen.
         looks: how many there were.
+        moved: whether it has come from elsewhere since it was first seen.
         shares: (classes,) probabilities after all looks.
         shows: whether the last look shows more than the place.
         trail: looks to explain it by.
@@ -62,6 +67,7 @@ class Track:
     """
 
     evidence: Evidence
+    began: BBox
     box: BBox
     first: First
     last_seen: datetime
@@ -69,6 +75,7 @@ class Track:
     still: bool
     shares: NDArray[np.float64]
     looks: int = 0
+    moved: bool = False
     shows: bool = False
     told: bool = False
     trail: list[Look] = field(default_factory=list)
@@ -96,7 +103,8 @@ class Track:
             weight = min(1.0, abs(frame.timestamp - self.last_seen) / INDEPENDENT)
             if cv2.absdiff(view, self._view).mean() < SAME_PICTURE:
                 weight *= REPEATED
-        self.evidence.add(prediction.probabilities, weight)
+        self.moved = self.moved or _apart(self.began, prediction.crop.box) >= MOVED
+        self.evidence.add(prediction.probabilities, weight, MOST if self.moved or self.still else IN_PLACE)
         self.box, self.last_seen, self.lighting = prediction.crop.box, frame.timestamp, trigger.lighting
         self.looks, self._view = self.looks + 1, view
         self.shows = self.evidence.shows(prediction.probabilities)
@@ -149,6 +157,7 @@ class Tracks:
         frame = trigger.frame
         track = Track(
             evidence=Evidence(self._labels),
+            began=prediction.crop.box,
             box=prediction.crop.box,
             first=First.of(frame),
             last_seen=frame.timestamp,
@@ -158,6 +167,12 @@ class Tracks:
         )
         self._tracks.append(track)
         return track
+
+
+def _apart(one: BBox, other: BBox) -> float:
+    """How far the middles of two boxes lie apart, in widths or heights of the larger one."""
+    across, down = abs(one.center[0] - other.center[0]), abs(one.center[1] - other.center[1])
+    return max(across / max(one.width, other.width), down / max(one.height, other.height))
 
 
 def _view_of(prediction: Prediction) -> NDArray[np.uint8]:

@@ -15,6 +15,8 @@ from models.manifest import LIGHTINGS, OperatingPoint
 UNKNOWN = "unknown"
 LEAST_SURE = 0.8
 """A visit takes this probability, however low the operating point for one picture is."""
+SURE_IN_PLACE = 0.95
+"""So much of what has not moved from its place: most animals come from somewhere, and most branches do not."""
 SHARED_WEIGHT = 2.0
 """Look-alikes are told apart by so much evidence, or they are told as a group."""
 SHARES = 0.2
@@ -66,7 +68,7 @@ class Judge:
             return None
         if shares[best] >= least[best]:
             return Verdict(label.name, label.scientific_name, label.observation_type, float(shares[best]))
-        if track.weight < SHARED_WEIGHT:
+        if track.weight < SHARED_WEIGHT - 1e-9:
             return None
         for group, indexes in self._groups.items():
             members = [index for index in indexes if shares[index] >= SHARES]
@@ -78,7 +80,11 @@ class Judge:
     def animal(self, track: Track) -> Verdict | None:
         """An unknown animal, if it was one."""
         known = float(track.shares[self._animals].sum())
-        if known < LEAST_SURE or not track.enough or track.weight < UNKNOWN_WEIGHT:
+        if (
+            known < (LEAST_SURE if track.moved or track.still else SURE_IN_PLACE)
+            or not track.enough
+            or track.weight < UNKNOWN_WEIGHT
+        ):
             return None
         return Verdict(UNKNOWN, "", "animal", known)
 
@@ -98,4 +104,7 @@ class Judge:
     def _thresholds(self, track: Track) -> NDArray[np.float64]:
         """(classes,) from which probability on each counts; for a still it is that of one picture."""
         least = self._least[track.lighting]
-        return least if track.still else np.maximum(least, LEAST_SURE)
+        if track.still:
+            return least
+        raised: NDArray[np.float64] = np.maximum(least, LEAST_SURE if track.moved else SURE_IN_PLACE)
+        return raised

@@ -229,7 +229,7 @@ def test_visit_is_not_kept_open_by_the_empty_place_it_left() -> None:
 
 def test_each_animal_tells_how_sure_the_looks_were_at_most() -> None:
     heard: list[Candidate] = []
-    found(stream(*every(0.2, said(lion=0.95), 8), *every(0.2, said(blank=0.95), 20, start=1.6)), heard=heard.append)
+    found(stream(*every(0.2, said(lion=0.95), 8), *every(0.2, said(blank=0.95), 5, start=1.6)), heard=heard.append)
     [one] = heard
     assert one.at == START + timedelta(seconds=0)
     assert one.highest["lion"] > 0.9

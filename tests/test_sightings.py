@@ -92,25 +92,41 @@ def test_a_pause_shorter_than_the_gap_is_the_same_visit(make_frame: MakeFrame) -
 
 
 def test_source_that_ends_flushes_the_open_visit(make_frame: MakeFrame) -> None:
-    assert told([look(make_frame(second / 5), ("tiger", 0.95)) for second in range(4)])[-1] == ("end", "tiger")
+    assert told([look(make_frame(second / 5), ("tiger", 0.95)) for second in range(6)])[-1] == ("end", "tiger")
+
+
+def walking(number: int) -> BBox:
+    """Where an animal is that moves on by a third of its width from one look to the next, and back after ten."""
+    return BBox(0.1 + 0.06 * (number % 10), 0.1, 0.2, 0.2)
 
 
 @pytest.mark.parametrize(
-    ("probability", "step", "enough"), [(0.95, 0.2, 4), (0.6, 0.2, 9), (0.95, 1.0, 3), (0.6, 1.0, 3)]
+    ("probability", "step", "enough"), [(0.95, 0.2, 5), (0.6, 0.2, 9), (0.95, 1.0, 3), (0.6, 1.0, 5)]
 )
 def test_looks_add_up_until_they_are_enough(
     make_frame: MakeFrame, probability: float, step: float, enough: int
 ) -> None:
     """Sooner where each says more, or where more time passes between them; never after fewer than three."""
-    looks = [look(make_frame(number * step), ("tiger", probability)) for number in range(enough)]
+    looks = [
+        look(make_frame(number * step), ("tiger", probability, walking(number))) for number in range(enough)
+    ]  # fmt: skip
     assert ("new", "tiger") not in told(looks[:-1])
     assert told(looks) == [("new", "tiger"), ("end", "tiger")]
 
 
+@pytest.mark.parametrize(("probability", "expected"), [(0.95, {"tiger"}), (0.6, set())])
+def test_what_does_not_move_from_its_place_has_to_be_surer(
+    make_frame: MakeFrame, probability: float, expected: set[str]
+) -> None:
+    """However long it is looked at: a branch looks like the same animal for as long as it waves."""
+    looks = [look(make_frame(number / 5), ("tiger", probability)) for number in range(600)]
+    assert {species for _, species in told(looks)} == expected
+
+
 def test_same_picture_again_is_no_second_witness(make_frame: MakeFrame) -> None:
     still = np.full((180, 320, 3), 90, np.uint8)
-    looks = [look(make_frame(number / 5, still), ("tiger", 0.95)) for number in range(9)]
-    assert told(looks[:-1]) == []
+    looks = [look(make_frame(number / 5, still), ("tiger", 0.95)) for number in range(16)]
+    assert ("new", "tiger") not in told(looks[:-1])
     assert told(looks) == [("new", "tiger"), ("end", "tiger")]
 
 
@@ -134,11 +150,9 @@ def test_blank_is_never_seen(make_frame: MakeFrame) -> None:
 
 
 @pytest.mark.parametrize(("lighting", "expected"), [("day", "unknown"), ("night", "tiger")])
-def test_each_light_has_its_own_operating_point(
-    make_frame: MakeFrame, lighting: str, expected: str
-) -> None:
+def test_each_light_has_its_own_operating_point(make_frame: MakeFrame, lighting: str, expected: str) -> None:
     points = {**POINTS, "tiger": {"day": OperatingPoint(0.97, 1, 1, 9), "night": OperatingPoint(0.6, 1, 1, 9)}}
-    named = [look(make_frame(s / 5), ("tiger", 0.95), lighting=lighting) for s in range(5)]
+    named = [look(make_frame(s / 5), ("tiger", 0.95, walking(s)), lighting=lighting) for s in range(6)]
     assert {each.species for each in sightings(named, LABELS, points, GAP)} == {expected}
 
 
@@ -257,12 +271,12 @@ LARGE, AT_EDGE = BBox(0.05, 0.05, 0.4, 0.4), BBox(0.0, 0.1, 0.3, 0.3)
 
 
 def test_best_picture_shows_most_of_the_animal(make_frame: MakeFrame) -> None:
-    seen = [((("tiger", 0.95),), 10)] * 4 + [((("tiger", 0.95, LARGE),), 90)] + [((("tiger", 0.95),), 200)] * 4
+    seen = [((("tiger", 0.99),), 10)] * 15 + [((("tiger", 0.99, LARGE),), 90)] + [((("tiger", 0.99),), 200)] * 4
     end = pictured(make_frame, seen)
-    assert (brightness(end), end.pictured_at) == (90, START + timedelta(seconds=0.8))
+    assert (brightness(end), end.pictured_at) == (90, START + timedelta(seconds=3))
 
 
 def test_animal_at_the_edge_is_a_worse_picture_than_a_smaller_one_within(make_frame: MakeFrame) -> None:
     within = BBox(0.05, 0.1, 0.25, 0.25)
-    end = pictured(make_frame, [((("tiger", 0.95, AT_EDGE),), 10)] * 12 + [((("tiger", 0.95, within),), 90)])
+    end = pictured(make_frame, [((("tiger", 0.95, AT_EDGE),), 10)] * 20 + [((("tiger", 0.95, within),), 90)])
     assert brightness(end) == 90
