@@ -147,8 +147,8 @@ class _Visits:
     def _confirm(self, track: Track, verdict: Verdict, frame: Frame | None) -> Iterator[Sighting]:
         """An animal is known, or known to be another than was thought."""
         before, there = self._of.get(track), self._visits.get(verdict.species) or self._relative(track, verdict)
-        if before is not None and (verdict.members or before.animals > 1 or there is not None):
-            # What has a name is not called by that of a group again, and what others were taken for stays.
+        if before is not None and (verdict.members or there is not None or before.settled):
+            # What has a name is not called by that of a group again, and what is settled stays.
             yield from self._go_on(before, track, None, frame)
         elif before is not None:
             del self._visits[before.sighting.species]

@@ -18,6 +18,7 @@ JPEG_QUALITY = 85
 BETTER, CUT_OFF = 1.1, 0.7
 """A picture must be so much better than the best so far to be kept in its place; what the frame's edge may have cut off
 is worth less."""
+CERTAIN = 0.99
 APART = 0.3
 """Crops that share more than this of the smaller one may show one animal."""
 
@@ -53,6 +54,14 @@ class Visit:
     tracks: list[Track] = field(default_factory=list)
     animals: int = 0
     trail: list[Look] = field(default_factory=list)
+
+    @property
+    def settled(self) -> bool:
+        """Whether its species stays: several animals were taken for it, or it was certain once.
+
+        The rear of a tiger that walks out of the frame is no zebra, however many looks show nothing else.
+        """
+        return self.animals > 1 or (not self.sighting.members and self.sighting.probability >= CERTAIN)
 
     def gap(self, now: datetime) -> timedelta:
         """How long ago it was seen."""

@@ -163,10 +163,15 @@ def test_group_becomes_a_species_when_the_looks_say_so_with_the_same_id() -> Non
 
 
 def test_visit_of_one_animal_that_was_mistaken_is_named_anew() -> None:
-    named = stream(*every(0.2, said(wolf=0.9), 8), *every(0.2, said(lion=0.97), 30, start=1.6))
+    named = stream(*every(0.2, said(wolf=0.8), 8), *every(0.2, said(lion=0.97), 30, start=1.6))
     assert told(named)[:2] == [("new", "wolf"), ("update", "lion")]
     assert told(named)[-1] == ("end", "lion")
     assert len({each.id for each in found(named)}) == 1
+
+
+def test_visit_that_was_certain_once_keeps_its_name() -> None:
+    named = stream(*every(0.2, said(wolf=0.97), 30), *every(0.2, said(lion=0.97), 60, start=6.0))
+    assert {species for _, species in told(named)} == {"wolf"}
 
 
 def test_visit_of_two_animals_is_not_named_anew_for_one_of_them() -> None:
