@@ -52,7 +52,7 @@ from edge.senses import Senses  # noqa: E402
 from edge.settings import Settings  # noqa: E402
 from edge.sightings import SightingSettings, sightings  # noqa: E402
 from edge.throttle import Bucket  # noqa: E402
-from edge.truth import read_visits  # noqa: E402
+from edge.truth.visits import read_rows  # noqa: E402
 from edge.types import Candidate, Crop, Frame, Named, Prediction, Trigger  # noqa: E402
 from edge.watch import looks  # noqa: E402
 from models.bundle import ALARMS, ModelBundle, default_bundle  # noqa: E402
@@ -158,7 +158,7 @@ def real_visits(model: Path, scenes: Path, clip: str) -> tuple[list[Peak], list[
     bundle = classifier_of(model).bundle
     least, groups = confirming(bundle), members(bundle)
     watched = run(model, Place(clip, scenes / f"{clip}.mp4"), None)
-    visits, right, wrong = read_visits(scenes / "truth_events.csv", clip), [], []
+    visits, right, wrong = [row for row in read_rows(scenes / "truth_events.csv") if row.clip == clip], [], []
     for visit in visits:
         scores = {"day": [MISSED], "night": [MISSED]}
         for candidate in watched.candidates:
@@ -192,7 +192,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data")
     parser.add_argument("--model", type=Path, default=default_bundle())
-    parser.add_argument("--runs", type=int, default=6, help="of each place (default: 6)")
+    parser.add_argument("--runs", type=int, default=1, help="of each place (default: 1)")
     parser.add_argument("--hours", type=float, default=80.0, help="of each stream (default: 80)")
     parser.add_argument("--out", type=Path, help="write the bundle's alarms.json")
     options = parser.parse_args()
