@@ -65,8 +65,8 @@ def test_people_are_counted_by_frames_whatever_is_done_with_them(make_frame: Mak
 
 
 def test_all_is_kept_where_people_are(make_frame: MakeFrame) -> None:
-    named = looks(make_frame, ("person", 0.9))
-    assert kept(named, "keep") == [(True, False)] * 5
+    named = looks(make_frame, ("person", 0.95), number=8)
+    assert kept(named, "keep") == [(True, False)] * 8
     found = visits(named, "keep")
     assert [(each.type, each.species, each.pictured, each.image is not None) for each in found] == [
         ("new", "person", True, True),
@@ -83,7 +83,7 @@ def test_model_that_knows_no_people_keeps_no_picture_unless_told_to(
 
 
 def test_person_is_no_visit_by_default_and_one_without_a_picture_as_a_target(make_frame: MakeFrame) -> None:
-    named = looks(make_frame, ("person", 0.9))
+    named = looks(make_frame, ("person", 0.95), number=8)
     assert visits(named) == []
     found = visits(named, targets=("person",))
     assert [(each.type, each.observation_type, each.pictured, each.image) for each in found] == [
@@ -94,10 +94,10 @@ def test_person_is_no_visit_by_default_and_one_without_a_picture_as_a_target(mak
 
 def test_tiger_beside_a_person_is_a_visit_without_a_picture(make_frame: MakeFrame) -> None:
     both = (("tiger", 0.95), ("person", 0.55, THERE))
-    assert {(each.species, each.pictured, each.image) for each in visits(looks(make_frame, *both))} == {
+    assert {(each.species, each.pictured, each.image) for each in visits(looks(make_frame, *both, number=8))} == {
         ("tiger", False, None)
     }
-    later = looks(make_frame, *both) + looks(make_frame, ("tiger", 0.95), start=1)
+    later = looks(make_frame, *both, number=8) + looks(make_frame, ("tiger", 0.95), start=2)
     assert visits(later)[-1].image is not None
 
 
