@@ -188,15 +188,18 @@ def ours(case: str, pictures: Iterator[Image]) -> None:
 
 
 def one_look_a_second() -> Callable[[], bool]:
-    """A sensor that tells of motion so often that one frame in a second is looked at, on the whole."""
-    from edge.outside import LOOKS
+    """A sensor that tells of motion once a second, and of which each telling brings one look."""
+    from datetime import timedelta
 
+    from edge import outside
+
+    outside.LOOK_FOR = timedelta(0)
     asked = 0
 
     def told() -> bool:
         nonlocal asked
         asked += 1
-        return asked % round(LOOKS * RATE) == 0
+        return asked % round(RATE) == 0
 
     return told
 
