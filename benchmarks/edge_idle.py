@@ -7,7 +7,7 @@ Each case is a process of its own that looks at the same 720p frames, which it h
 tells what share of a core it used and how much memory it holds (without the frames). The bare loop is MOG2 on luma of
 180 rows, opened and counted; with a classification a second it also resizes the frame and invokes the same network.
 `edge-watch` is the whole daemon, from the frame to the outbox, with a broker that does not answer; a sensor asks it for
-three looks every three seconds. The ring is what `--record clip` keeps of the last seconds.
+one look a second. The ring is what `--record clip` keeps of the last seconds.
 
 With --hour `edge-watch` replays the clips of a folder at the pace of their recording, animals, alerts, pictures and
 all, and the slope of its memory is that of a straight line through what it holds every ten seconds, the first ten

@@ -64,9 +64,3 @@ class Evidence:
     def blank(self) -> float:
         """The probability that no animal was there."""
         return float(self.posterior()[self._blank].sum())
-
-
-def log_odds(probability: float) -> float:
-    """Natural logarithm of the odds, for 0-1 a number from about -35 to 35."""
-    bounded = min(max(probability, 1e-15), 1 - 1e-15)
-    return float(np.log(bounded / (1 - bounded)))

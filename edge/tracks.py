@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.evidence import MOST, Evidence, log_odds
+from edge.budget import log_odds
+from edge.evidence import MOST, Evidence
 from edge.looks import bounded
 from edge.types import BBox, Frame, Lighting, Look, Prediction
 from models.labels import LabelMap

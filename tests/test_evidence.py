@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.evidence import MISSED, MOST, WRONG, Evidence, log_odds
+from edge.evidence import MISSED, MOST, WRONG, Evidence
 from edge.looks import MOST as MOST_LOOKS
 from edge.sightings import SightingSettings, sightings
 from edge.types import BBox, Candidate, Crop, Frame, Named, Prediction, Sighting, Trigger
@@ -135,12 +135,6 @@ def test_order_of_the_looks_does_not_matter(shares: list[float]) -> None:
     for share in sorted(shares):
         other.add(said(lion=share), 0.5)
     assert one.posterior() == pytest.approx(other.posterior())
-
-
-def test_log_odds() -> None:
-    assert log_odds(0.5) == 0
-    assert log_odds(0.9) == pytest.approx(math.log(9))
-    assert (log_odds(1.0), log_odds(0.0)) == (pytest.approx(34.54, abs=0.01), pytest.approx(-34.54, abs=0.01))
 
 
 def test_look_alikes_that_share_the_evidence_are_told_as_their_group() -> None:
