@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from edge.tracks import Track, Tracks
 from edge.types import Candidate, Frame, Named, Sighting
 from edge.verdict import UNKNOWN, Judge, Verdict
-from edge.visits import Picture, Visit
+from edge.visits import CERTAIN, Picture, Visit
 from models.groups import groups_of
 from models.labels import LabelMap
 from models.manifest import OperatingPoint
@@ -147,7 +147,12 @@ class _Visits:
     def _confirm(self, track: Track, verdict: Verdict, frame: Frame | None) -> Iterator[Sighting]:
         """An animal is known, or known to be another than was thought."""
         before, there = self._of.get(track), self._visits.get(verdict.species) or self._relative(track, verdict)
-        if before is not None and (verdict.members or there is not None or before.settled):
+        taken = there is not None or (before is not None and before.settled)
+        if before is not None and taken and not verdict.members and verdict.probability >= CERTAIN:
+            # Another animal has come to where the first one was: a tiger to the deer that it hunts.
+            self._of.pop(track).forget(track)
+            track.first, track.trail, before = track.latest, track.trail[-1:], None
+        if before is not None and (verdict.members or taken):
             # What has a name is not called by that of a group again, and what is settled stays.
             yield from self._go_on(before, track, None, frame)
         elif before is not None:

@@ -57,7 +57,7 @@ class Track:
     No picture is kept but a tiny grey one: three seconds of pictures would be as large as the rest of the process.
 
     Attributes:
-        first: the frame with the first look that showed something.
+        first: the frame with the first look that showed something; `latest` with the last look.
         began: where it was first seen.
         looks: how many there were.
         moved: whether it has come from elsewhere since it was first seen.
@@ -71,6 +71,7 @@ class Track:
     began: BBox
     box: BBox
     first: First
+    latest: First
     last_seen: datetime
     lighting: Lighting
     still: bool
@@ -96,9 +97,10 @@ class Track:
         """Look once more."""
         trigger = prediction.crop.trigger
         frame, view = trigger.frame, _view_of(prediction)
+        self.latest = First.of(frame)
         if self.looks and (self.told or (not self.shows and self.evidence.blank >= 0.5)):
             # Something may have waved here for minutes: the visit begins when more than that is seen.
-            self.first, self.trail, self.told = First.of(frame), [], False
+            self.first, self.trail, self.told = self.latest, [], False
         weight = 1.0 if frame.still else FIRST
         if self._view is not None:
             weight = min(1.0, abs(frame.timestamp - self.last_seen) / INDEPENDENT)
@@ -156,11 +158,13 @@ class Tracks:
     def _begin(self, prediction: Prediction) -> Track:
         trigger = prediction.crop.trigger
         frame = trigger.frame
+        first = First.of(frame)
         track = Track(
             evidence=Evidence(self._labels),
             began=prediction.crop.box,
             box=prediction.crop.box,
-            first=First.of(frame),
+            first=first,
+            latest=first,
             last_seen=frame.timestamp,
             lighting=trigger.lighting,
             still=frame.still,

@@ -19,6 +19,7 @@ BETTER, CUT_OFF = 1.1, 0.7
 """A picture must be so much better than the best so far to be kept in its place; what the frame's edge may have cut off
 is worth less."""
 CERTAIN = 0.99
+"""A visit that was so sure once keeps its name, unless what its animal's place shows now is as sure."""
 APART = 0.3
 """Crops that share more than this of the smaller one may show one animal."""
 
@@ -59,7 +60,7 @@ class Visit:
     def settled(self) -> bool:
         """Whether its species stays: several animals were taken for it, or it was certain once.
 
-        The rear of a tiger that walks out of the frame is no zebra, however many looks show nothing else.
+        The rear of a tiger that walks out of the frame is no zebra, though the last looks say so.
         """
         return self.animals > 1 or (not self.sighting.members and self.sighting.probability >= CERTAIN)
 

@@ -164,13 +164,25 @@ def test_visit_of_one_animal_that_was_mistaken_is_named_anew() -> None:
 
 
 def test_visit_that_was_certain_once_keeps_its_name() -> None:
-    named = stream(*every(0.2, said(wolf=0.97), 30), *every(0.2, said(lion=0.97), 60, start=6.0))
+    """The rear of an animal that goes looks like another one."""
+    named = stream(*every(0.2, said(wolf=0.97), 30), *every(0.2, said(lion=0.7), 12, start=6.0))
     assert {species for _, species in told(named)} == {"wolf"}
+
+
+def test_second_animal_where_the_first_one_was_is_a_visit_of_its_own() -> None:
+    named = stream(*every(0.2, said(deer=0.97), 30), *every(0.2, said(lion=0.97), 40, start=6.0))
+    seen = found(named)
+    assert {(each.species, each.type) for each in seen} == {
+        ("deer", "new"), ("deer", "end"), ("lion", "new"), ("lion", "end")}  # fmt: skip
+    lion = next(each for each in seen if each.species == "lion")
+    assert START + timedelta(seconds=6) < lion.event_start == lion.last_seen
+    assert lion.id != seen[0].id
+    assert lion.image is not None
 
 
 def test_visit_of_two_animals_is_not_named_anew_for_one_of_them() -> None:
     both = [(0.2 * number, (said(wolf=0.95), HERE), (said(wolf=0.95), THERE)) for number in range(8)]
-    later = [(1.6 + 0.2 * number, (said(lion=0.97), HERE), (said(wolf=0.95), THERE)) for number in range(40)]
+    later = [(1.6 + 0.2 * number, (said(lion=0.7), HERE), (said(wolf=0.95), THERE)) for number in range(40)]
     assert {species for _, species in told(stream(*both, *later))} == {"wolf"}
 
 
