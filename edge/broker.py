@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 DEFAULT_URL = "mqtt://localhost:1883"
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
+# Not the generator that all share: what others draw must not hang on how often this thread has waited.
+_jitter = random.Random()
 
 
 class BrokerError(EdgeWatchError, OSError):
@@ -124,6 +126,6 @@ def keep_connected(
             return
         if time.monotonic() - started > delays_s[1]:
             delay = delays_s[0]
-        if stop.wait(delay * random.uniform(0.5, 1.0)) and not last_try():
+        if stop.wait(delay * _jitter.uniform(0.5, 1.0)) and not last_try():
             return
         delay = min(2 * delay, delays_s[1])
