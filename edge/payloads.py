@@ -20,6 +20,8 @@ ALERT_PRIORITY = 0
 PICTURE_PRIORITY = 1
 
 Status = Literal["online", "offline", "sleeping"]
+Link = Literal["lan", "cell", "satellite"]
+"""What a trap talks over: it decides what is sent at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,17 @@ class AlertPayload(TypedDict):
     model: str
     replay: bool
     timestamp_issues: bool
+    test: bool
+
+
+class ReplyPayload(TypedDict):
+    """`reply`: the answer to the `command` with this `id`; `says` is one line."""
+
+    schema_version: int
+    id: str
+    command: str
+    done: bool
+    says: str
 
 
 class FrigateObject(TypedDict):
@@ -96,13 +109,15 @@ class FrigateObject(TypedDict):
 class Health:
     """How a trap is doing; None for what it cannot know. `next_contact_by`: Unix seconds, UTC.
 
-    `frames` were looked at and `skipped` were not, since the start. `outbox_depth` messages wait, `refused` of them
-    because the broker refused them. `dropped` were deleted for lack of space. `unheard` went to a broker where nobody
-    listens. `withheld` looks of the model were wanted and not granted, since the start; `spots` places keep moving
-    without an animal and are looked at seldom. `tampering`: `dark`, `covered`, `blurred` or `turned` for minutes; None
-    if all is well. `lux`: how much light the camera says there is. `stalls`: how often a live camera stopped giving new
-    frames; `reopened`: how often opening it again helped; `restarts`: how often the program began anew because that did
-    not help.
+    `frames` were looked at and `skipped` were not, since the start. `outbox_depth` messages wait: `refused` of them
+    because the broker refused them (`refused_why` is what it said last), `unheard` because nobody is subscribed, and
+    `awaiting`, which the broker has, for a receipt. `dropped` were deleted for lack of space. `set_aside`: the outbox
+    was damaged, and begun anew. `sent` is when this was told, by the trap's clock (Unix seconds), `link` for which kind
+    of link. No alerts of the `snoozed` leave, an empty name stands for all; `commands_refused` were none. `withheld`
+    looks of the model were wanted and not granted, since the start; `spots` places keep moving without an animal and
+    are looked at seldom. `tampering`: `dark`, `covered`, `blurred` or `turned` for minutes; None if all is well. `lux`:
+    how much light the camera says there is. `stalls`: how often a live camera stopped giving new frames; `reopened`:
+    how often opening it again helped; `restarts`: how often the program began anew because that did not help.
     """
 
     uptime_s: float
@@ -124,6 +139,13 @@ class Health:
     reopened: int = 0
     restarts: int = 0
     people: int = 0
+    sent: float = 0.0
+    link: Link = "lan"
+    awaiting: int = 0
+    refused_why: str | None = None
+    commands_refused: int = 0
+    snoozed: tuple[str, ...] = ()
+    set_aside: bool = False
 
 
 def alert_messages(alert: Alert, prefix: str = DEFAULT_PREFIX) -> tuple[Message, ...]:
@@ -159,6 +181,7 @@ def alert_payload(alert: Alert, image_topic: str | None) -> AlertPayload:
         "model": alert.model,
         "replay": sighting.replay,
         "timestamp_issues": sighting.timestamp_issues,
+        "test": alert.test,
     }
 
 
@@ -213,6 +236,14 @@ def _pixels(sighting: Sighting) -> list[int]:
 
 def health_message(topics: Topics, health: Health) -> Message:
     return Message(topics.health, encode({"schema_version": SCHEMA_VERSION, **asdict(health)}), qos=0, retain=True)
+
+
+def reply_message(topics: Topics, id: str, command: str, done: bool, says: str) -> Message:
+    """The answer to a command."""
+    payload: ReplyPayload = {
+        "schema_version": SCHEMA_VERSION, "id": id, "command": command, "done": done, "says": says
+    }  # fmt: skip
+    return Message(topics.reply, encode(payload), id=id)
 
 
 def status_message(topics: Topics, status: Status) -> Message:

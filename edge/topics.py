@@ -46,7 +46,14 @@ class Topics:
 
     @property
     def look(self) -> str:
-        return f"{self.base}/command/look"
+        return self.command("look")
+
+    @property
+    def reply(self) -> str:
+        return f"{self.base}/reply"
+
+    def command(self, name: str) -> str:
+        return f"{self.base}/command/{name}"
 
     def alert(self, species: str) -> str:
         return f"{self.base}/alert/{species_level(species)}"

@@ -202,9 +202,11 @@ class Deployment:
 class Alert:
     """A sighting of a target that is told, once; its id is the sighting's.
 
-    `model`: name and version of the bundle that recognised it, as `wildlife 1`.
+    `model`: name and version of the bundle that recognised it, as `wildlife 1`. `test`: somebody asked for it; nothing
+    was seen.
     """
 
     sighting: Sighting
     deployment: Deployment
     model: str
+    test: bool = False

@@ -93,6 +93,7 @@ def test_alert_json() -> None:
         "model": "wildlife 1",
         "replay": False,
         "timestamp_issues": False,
+        "test": False,
     }
     assert replace(text, payload=b"") == Message("edge-watch/trap%207/alert/bengal%20tiger", b"", 1, False, 0, ID)
     assert replace(picture, payload=b"") == Message(
@@ -173,6 +174,13 @@ def test_health_json() -> None:
         "reopened": 0,
         "restarts": 0,
         "people": 7,
+        "sent": 0.0,
+        "link": "lan",
+        "awaiting": 0,
+        "refused_why": None,
+        "commands_refused": 0,
+        "snoozed": [],
+        "set_aside": False,
     }
     assert (message.topic, message.qos, message.retain) == ("edge-watch/trap-7/health", 0, True)
 
