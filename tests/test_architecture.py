@@ -40,6 +40,7 @@ HOMES = {
     "paho": {"edge/mqtt.py"},
     "av": {"edge/encoder.py"},
     "gpiozero": {"edge/gpio.py"},
+    "apprise": {"edge/listen/notify.py"},
     "watchfiles": {"edge/cameras/folder.py"},
     # The schema of .tflite files comes with the runtime.
     "ai_edge_litert": {"models/interpreter.py", "convert/flatbuffer.py", "convert/graph.py"},
@@ -65,7 +66,7 @@ def test_edge_runs_without_training_libraries() -> None:
     script = (
         "import sys, json, threading; from edge.__main__ import main\n"
         "import edge.daemon, edge.publisher, edge.listen, edge.doctor, edge.classify, edge.truth\n"
-        "import edge.media, edge.preview\n"
+        "import edge.media, edge.preview, edge.listen.listener, edge.listen.services, edge.listen.tell\n"
         "import edge.cameras.clip, edge.cameras.photos, edge.cameras.folder, edge.cameras.http\n"
         "import edge.cameras.capture, edge.cameras.demo\n"
         "import ai_edge_litert.interpreter\n"
@@ -73,7 +74,7 @@ def test_edge_runs_without_training_libraries() -> None:
     )
     found = python("-c", script)
     assert found.returncode == 0, found.stderr
-    heavy = {"tensorflow", "keras", "scipy", "matplotlib", "PIL", "av", "train", "convert"}
+    heavy = {"tensorflow", "keras", "scipy", "matplotlib", "PIL", "av", "apprise", "train", "convert"}
     assert not heavy & set(json.loads(found.stdout))
 
 
@@ -83,7 +84,7 @@ def test_help_is_light_and_names_the_command(command: str, module: str) -> None:
         f"import sys, runpy\nsys.argv = ['{command}', '--help']\n"
         f"try:\n    runpy.run_module('{module}', run_name='__main__')\n"
         "except SystemExit as end:\n    assert not end.code, end.code\n"
-        "heavy = {'numpy', 'cv2', 'tensorflow', 'keras', 'paho', 'ai_edge_litert', 'matplotlib'} & set(sys.modules)\n"
+        "heavy = {'numpy', 'cv2', 'tensorflow', 'keras', 'paho', 'ai_edge_litert', 'matplotlib', 'apprise'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
     found = python("-W", "ignore", "-c", script)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-import edge.listen
 from edge.broker import Broker
-from edge.listen import Folder, main
+from edge.listen import main
+from edge.listen.forwards import Forwards
+from edge.listen.listener import Listener as Loop
+from edge.listen.messages import MalformedError, read_alert
+from edge.listen.store import Store
 from edge.mqtt import Received
 from edge.payloads import Message, alert_messages
 from tests.broker import Mosquitto, Subscriber, free_port, wait_until
@@ -25,6 +31,17 @@ REPOSITORY = Path(__file__).parents[1]
 NAME = f"20260501T061530-bengal-tiger-{ID}"
 LINE = "2026-05-01 06:15:30+05:30  trap 7  Bengal tiger  0.99  "
 TEXT, PICTURE = alert_messages(alert())
+
+
+def stored(folder: Path) -> list[str]:
+    """The files of alerts in a folder."""
+    return sorted(path.name for path in folder.iterdir() if path.name.endswith((".json", ".jpg", ".part")))
+
+
+def ask(folder: Path, query: str, *values: object) -> list[tuple[object, ...]]:
+    """What the database of a folder answers, also while somebody writes it."""
+    with closing(sqlite3.connect(folder / "edge-listen.sqlite", timeout=10)) as database:
+        return database.execute(query, values).fetchall()
 
 
 class Listener:
@@ -45,7 +62,7 @@ class Listener:
 
     @property
     def files(self) -> list[str]:
-        return sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
+        return stored(self.folder)
 
     def begin(self, *arguments: str) -> Listener:
         command = [sys.executable, "-m", "edge.listen", "--broker", self.broker.url, "--folder", str(self.folder)]
@@ -57,7 +74,8 @@ class Listener:
         """Begin, and return when its subscription is in force."""
         before = self.broker.log.count("Sending SUBACK to edge-listen")
         self.begin(*arguments)
-        wait_until(lambda: self.broker.log.count("Sending SUBACK to edge-listen") > before)
+        # One for the alerts and one for the traps' state.
+        wait_until(lambda: self.broker.log.count("Sending SUBACK to edge-listen") > before + 1)
         return self
 
     def end(self, number: int | None = None) -> int:
@@ -218,14 +236,22 @@ def test_malformed_messages_are_a_warning_each(
             acknowledged.append(received)
 
     received = Received(message.topic, message.payload, message.id, 1, 1)
-    with closing(Folder(tmp_path)) as folder:
-        edge.listen.Listener(Link(), folder, "edge-watch", None)._take(received)  # type: ignore[arg-type]
+    with closing(Store(tmp_path)) as store:
+        loop = Loop(Link(), store, Forwards(store.database, []), "edge-watch", None)  # type: ignore[arg-type]
+        loop._take(received)
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
     assert err.startswith(f"edge-listen: ignored a message on {message.topic}: ")
     assert acknowledged == [received]
-    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".edge-listen")] == []
+    assert stored(tmp_path) == []
+
+
+@pytest.mark.parametrize("depth", range(100, 1100, 50))
+def test_deep_nesting_is_stored_or_malformed(depth: int) -> None:
+    text = TEXT.payload.replace(b'"members":[]', b'"members":' + b"[" * depth + b"]" * depth)
+    with contextlib.suppress(MalformedError):
+        assert read_alert(text).cells["members"] == "[" * depth + "]" * depth
 
 
 def test_malformed_message_does_not_end_it(listener: Listener) -> None:
@@ -237,7 +263,8 @@ def test_malformed_message_does_not_end_it(listener: Listener) -> None:
 
 def test_names_from_outside_stay_in_the_folder_and_off_the_terminal(listener: Listener) -> None:
     listener.start("--count", "1")
-    send(listener.broker, changed(species="../../\x1b[31mTiger\n", deployment="a\rb", image_topic=None))
+    text = changed(species="../../\x1b[31mTiger\n", image_topic=None)
+    send(listener.broker, replace(text, topic="edge-watch/a%0Db/alert/x"))
     assert listener.end() == 0
     assert listener.files == [f"20260501T061530-31mtiger-{ID}.json"]
     assert listener.lines == ["2026-05-01 06:15:30+05:30  a?b  ../../?[31mTiger?  0.99  no picture"]
@@ -264,14 +291,17 @@ def test_signal_ends_it_without_a_broker(tmp_path: Path) -> None:
 
 def test_refused_subscription_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # mosquitto grants every subscription and then delivers nothing, so this broker is made up.
+    asked: list[tuple[list[str], int]] = []
+
     class Link:
         def __init__(self) -> None:
             self.broker = Broker.parse()
             self.denied = deque(["Not authorized"])
             self.received: deque[Received] = deque()
+            self.acks: deque[tuple[int, int, str]] = deque()
 
         def subscribe(self, filters: list[str], qos: int) -> None:
-            assert (filters, qos) == (["park/+/alert/+", "park/+/alert/+/image"], 1)
+            asked.append((filters, qos))
 
         def wait(self, seconds: float) -> None:
             inner.stop.set()
@@ -279,9 +309,10 @@ def test_refused_subscription_is_said(tmp_path: Path, capsys: pytest.CaptureFixt
         def disconnect(self) -> None:
             pass
 
-    with closing(Folder(tmp_path)) as folder:
-        inner = edge.listen.Listener(Link(), folder, "park", None)  # type: ignore[arg-type]
+    with closing(Store(tmp_path)) as store:
+        inner = Loop(Link(), store, Forwards(store.database, []), "park", None)  # type: ignore[arg-type]
         inner._serve()
+    assert asked == [(["park/+/alert/+", "park/+/alert/+/image"], 1), (["park/+/status", "park/+/health"], 0)]
     assert "the broker refuses the subscription: Not authorized; see --credentials" in capsys.readouterr().err
 
 

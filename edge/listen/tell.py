@@ -1,0 +1,103 @@
+"""Tell a trap a command, and wait for what it says."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from edge.broker import Broker, BrokerError
+from edge.commands import MalformedCommandError, write_command
+from edge.listen.messages import printable
+from edge.mqtt import Link
+from edge.payloads import Message
+from edge.topics import Topics
+from models.errors import EdgeWatchError, UsageError
+
+_NO_SUBSCRIBERS = 0x10
+_REFUSED = 0x80
+_UNANSWERED = ("look",)
+_CONFIRM_S = 10.0
+"""How long the broker may take to confirm a command."""
+
+
+def tell(broker: Broker, topics: Topics, command: str, values: Mapping[str, Any], wait_s: float) -> str:
+    """Publish a command; return the trap's answer, or why there is none yet.
+
+    The broker keeps the command for a trap without a connection, so no answer in time is no error.
+
+    Args:
+        broker: where to.
+        topics: the trap's.
+        command: one of `edge.commands`.
+        values: what it says, besides `id` and `issued`.
+        wait_s: for the answer.
+
+    Raises:
+        UsageError: a value that the command cannot have.
+        BrokerError: no connection, or the broker refuses.
+        EdgeWatchError: no trap listens there, or it answers that it did not do it.
+    """
+    id = str(uuid.uuid4())
+    try:
+        payload = write_command(command, id=id, **values)
+    except MalformedCommandError as error:
+        raise UsageError(f"{command}: {error}") from None
+    link = Link(broker, f"edge-listen-tell-{id[:8]}")
+    try:
+        link.connect()
+        link.subscribe([topics.reply, topics.status], qos=1)
+        _publish(link, Message(topics.command(command), payload), topics)
+        if command in _UNANSWERED:
+            return f"{printable(topics.deployment)} was told; it does not answer to {command}"
+        return _answer(link, topics, id, wait_s)
+    finally:
+        link.disconnect()
+        link.release()
+
+
+def _publish(link: Link, message: Message, topics: Topics) -> None:
+    link.publish(message)
+    deadline = time.monotonic() + _CONFIRM_S
+    while not link.acks:
+        if time.monotonic() > deadline:
+            raise BrokerError(f"the MQTT broker at {link.broker} does not confirm the command; try again")
+        link.wait(0.5)
+    _, code, reason = link.acks.popleft()
+    if code >= _REFUSED:
+        raise BrokerError(f"the MQTT broker at {link.broker} refuses {message.topic}: {reason}; see --credentials")
+    if code == _NO_SUBSCRIBERS:
+        raise EdgeWatchError(
+            f"no trap {printable(topics.deployment)} listens at {link.broker}; expected its --deployment and --prefix"
+        )
+
+
+def _answer(link: Link, topics: Topics, id: str, wait_s: float) -> str:
+    status, deadline = "", time.monotonic() + wait_s
+    while True:
+        while link.received:
+            received = link.received.popleft()
+            link.ack(received)
+            if received.topic == topics.status:
+                status = printable(received.payload[:20].decode(errors="replace"))
+            elif (found := _read_reply(received.payload)).get("id") == id:
+                says = printable(str(found.get("says")), 300)
+                if found.get("done") is not True:
+                    raise EdgeWatchError(f"{printable(topics.deployment)} did not: {says}")
+                return f"{printable(topics.deployment)}: {says}"
+        left = deadline - time.monotonic()
+        if left <= 0:
+            state = f" (it is {status})" if status else ""
+            name = printable(topics.deployment)
+            return f"no answer from {name} in {wait_s:g} s{state}; the broker keeps the command for it"
+        link.wait(left)
+
+
+def _read_reply(payload: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(payload)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
