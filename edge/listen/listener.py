@@ -44,7 +44,7 @@ class Listener:
         self._link, self._store, self._forwards, self._prefix = link, store, forwards, prefix
         self._left, self._acks = count, acks
         self._traps = Traps(store.database)
-        self._greeted = False
+        self._greeted = self._refused = False
         # By the message id of the receipt: what the broker need not send again once it has the receipt.
         self._receipts: dict[int, Received] = {}
         self.stop = threading.Event()
@@ -118,8 +118,9 @@ class Listener:
         """Acknowledge what the broker has the receipts of, or will never have."""
         while self._link.acks:
             mid, code, reason = self._link.acks.popleft()
-            if code >= _REFUSED:
+            if code >= _REFUSED and not self._refused:
                 say(f"the broker refuses a receipt: {reason}; may this user write to command/ack? (or --no-ack)")
+            self._refused = code >= _REFUSED
             if mid in self._receipts:
                 self._link.ack(self._receipts.pop(mid))
 

@@ -140,7 +140,8 @@ class Traps:
     def _flag(self, trap: _Trap) -> None:
         row = trap.row
         heard = f"last heard {_shown(datetime.fromisoformat(row.heard))}" if row.heard else "not heard by this listener"
-        say(f"{printable(row.deployment)} is overdue: it promised to be heard within {row.promised_s:.0f} s, {heard}")
+        span = _span(row.promised_s or 0.0)
+        say(f"{printable(row.deployment)} is overdue: it promised to be heard within {span}, {heard}")
         row.overdue_since = now()
         self._save(trap)
 
@@ -172,3 +173,10 @@ def _left(promise: Promise, retained: bool) -> float:
 
 def _shown(moment: datetime) -> str:
     return moment.astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def _span(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.3g} s"

@@ -1,0 +1,198 @@
+"""What `edge-listen` stores, acknowledges and answers to SQL."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from edge.commands import read_command
+from edge.exif import write
+from edge.payloads import Message
+from tests.broker import Subscriber, wait_until
+from tests.listening import BASE, LINE, NAME, PICTURE, TEXT, Listener, ask, changed, listening, send, stored
+from tests.samples import ID, START, jpeg
+
+OTHER = "0196889f-5a3a-7c1e-9b1f-000000000002"
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> Iterator[Listener]:
+    with listening(tmp_path) as made:
+        yield made
+
+
+def picture(width: int, height: int) -> Message:
+    """A picture of the sample alert of another size."""
+    return Message(PICTURE.topic, write(jpeg(width, height), id=ID, taken=START), id=ID)
+
+
+def receipts(trap: Subscriber, number: int) -> list[tuple[object, ...]]:
+    """The first receipts that a trap gets, as (alert, part, size)."""
+    trap.until(lambda: len(trap.received) >= number)
+    read = [read_command("ack", each.payload).values for each in trap.received]
+    return [(each["alert"], each["part"], each["size"]) for each in read]
+
+
+def test_each_stored_message_gets_a_receipt_every_time(listener: Listener) -> None:
+    listener.start()
+    with Subscriber(listener.broker, [f"{BASE}/command/ack"], client_id="trap") as trap:
+        for message in (TEXT, PICTURE, TEXT, PICTURE):
+            trap.publish(message)
+        text, image = (ID, "alert", len(TEXT.payload)), (ID, "image", len(PICTURE.payload))
+        assert receipts(trap, 4) == [text, image, text, image]
+        assert {each.qos for each in trap.received} == {1}
+        assert {each.retained for each in trap.received} == {False}
+    assert len(listener.lines) == 1
+    assert listener.warnings == []
+
+
+def test_receipt_goes_to_who_sent_the_alert_and_not_to_whom_it_names(listener: Listener) -> None:
+    listener.start()
+    with Subscriber(listener.broker, ["edge-watch/+/command/ack"], client_id="trap") as trap:
+        trap.publish(Message("edge-watch/oak/alert/tiger", changed(deployment="elm").payload))
+        trap.until(lambda: len(trap.received) == 1)
+        assert trap.received[0].topic == "edge-watch/oak/command/ack"
+    assert ask(listener.folder, "SELECT deployment FROM alerts") == [("oak",)]
+
+
+def test_no_receipt_with_no_ack_or_for_what_is_malformed(listener: Listener) -> None:
+    with Subscriber(listener.broker, [f"{BASE}/command/ack"], client_id="trap") as trap:
+        listener.start("--no-ack")
+        trap.publish(TEXT)
+        wait_until(lambda: len(listener.lines) == 1)
+        assert listener.end(signal.SIGTERM) == 0
+        listener.start()
+        trap.publish(Message(TEXT.topic, b"{"))
+        trap.publish(changed(id=OTHER))
+        assert receipts(trap, 1) == [(OTHER, "alert", len(changed(id=OTHER).payload))]
+
+
+def test_what_was_not_stored_gets_no_receipt(listener: Listener) -> None:
+    with Subscriber(listener.broker, [f"{BASE}/command/ack"], client_id="trap") as trap:
+        # A folder in the way of the file stands for a disk that is full.
+        listener.folder.mkdir()
+        (listener.folder / f".{NAME}.json.part").mkdir()
+        listener.start()
+        trap.publish(TEXT)
+        assert listener.end() == 1
+        assert "the broker keeps what was not stored" in listener.warnings[0]
+        (listener.folder / f".{NAME}.json.part").rmdir()
+        listener.start()
+        assert receipts(trap, 1) == [(ID, "alert", len(TEXT.payload))]
+
+
+def test_refused_receipt_is_said_and_the_alert_is_stored(tmp_path: Path) -> None:
+    (tmp_path / "acl").write_text("topic read #\ntopic write edge-watch/+/alert/#\ntopic write marker/#\n")
+    with listening(tmp_path, f"allow_anonymous true\nacl_file {tmp_path}/acl") as listener:
+        listener.start("--count", "1")
+        send(listener.broker, TEXT, PICTURE)
+        assert listener.end() == 0
+        # Of the text and of the picture, but said once.
+        assert listener.warnings == [
+            "edge-listen: the broker refuses a receipt: Not authorized; "
+            "may this user write to command/ack? (or --no-ack)"
+        ]
+
+
+def test_larger_picture_takes_the_place_of_a_smaller_one_and_never_the_reverse(listener: Listener) -> None:
+    crop, whole = picture(16, 12), picture(640, 480)
+    assert len(crop.payload) < len(whole.payload)
+    listener.start()
+    with Subscriber(listener.broker, [f"{BASE}/command/ack"], client_id="trap") as trap:
+        for message in (crop, TEXT, whole, crop):
+            trap.publish(message)
+        receipts(trap, 4)
+    assert (listener.folder / f"{NAME}.jpg").read_bytes() == whole.payload
+    assert stored(listener.folder) == [f"{NAME}.jpg", f"{NAME}.json"]
+    query = "SELECT id, file, bytes FROM pictures"
+    assert ask(listener.folder, query) == [(ID, f"{NAME}.jpg", len(whole.payload))]
+
+
+def test_test_alert_and_replay_are_marked(listener: Listener) -> None:
+    listener.start()
+    marked = {"species": "test", "scientific_name": "", "image_topic": None}
+    send(listener.broker, changed(test=True, **marked), changed(id=OTHER, replay=True, image_topic=None))
+    wait_until(lambda: len(listener.lines) == 2)
+    assert listener.lines == [
+        "2026-05-01 06:15:30+05:30  trap 7  test  0.99  (test)  no picture",
+        f"{LINE}(replay)  no picture",
+    ]
+    query = "SELECT species, test, replay FROM alerts ORDER BY received"
+    assert ask(listener.folder, query) == [("test", 1, 0), ("Bengal tiger", 0, 1)]
+
+
+def test_database_has_every_field_of_an_alert(listener: Listener) -> None:
+    listener.start("--count", "1")
+    send(listener.broker, TEXT, PICTURE)
+    assert listener.end() == 0
+    with closing(sqlite3.connect(listener.folder / "edge-listen.sqlite")) as database:
+        database.row_factory = sqlite3.Row
+        [row] = [dict(each) for each in database.execute("SELECT * FROM alerts")]
+    assert row.pop("received") > "2026"
+    assert row.pop("payload").encode() == TEXT.payload
+    assert row == {
+        "id": ID,
+        "deployment": "trap 7",
+        "species": "Bengal tiger",
+        "scientific_name": "Panthera tigris",
+        "probability": 0.9877,
+        "event_start": "2026-05-01T06:15:30.250+05:30",
+        "event_end": None,
+        "lighting": "day",
+        "frames": 3,
+        "count": 1,
+        "members": "[]",
+        "box": "[0.25, 0.5, 0.5, 0.25]",
+        "latitude": 21.5,
+        "longitude": 79.25,
+        "model": "wildlife 1",
+        "replay": 0,
+        "timestamp_issues": 0,
+        "test": 0,
+        "image_topic": PICTURE.topic,
+        "schema_version": 1,
+        "file": NAME,
+    }
+    assert set(json.loads(TEXT.payload)) - set(row) == {"location"}
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["ended", "killed"])
+def test_folder_of_an_earlier_version_is_taken_over(listener: Listener, killed: bool) -> None:
+    folder = listener.folder
+    folder.mkdir()
+    (folder / f"{NAME}.json").write_bytes(TEXT.payload)
+    (folder / f"{NAME}.jpg").write_bytes(PICTURE.payload)
+    earlier = sqlite3.connect(folder / ".edge-listen.sqlite", isolation_level=None)
+    earlier.executescript("""
+        PRAGMA journal_mode = WAL;
+        CREATE TABLE alerts (id TEXT PRIMARY KEY, name TEXT NOT NULL, wants_picture INTEGER NOT NULL) WITHOUT ROWID;
+        CREATE TABLE pictures (id TEXT PRIMARY KEY) WITHOUT ROWID;
+        PRAGMA user_version = 1;
+    """)
+    earlier.execute("INSERT INTO alerts VALUES (?, ?, 1)", (ID, NAME))
+    earlier.execute("INSERT INTO alerts VALUES (?, 'gone', 0)", (OTHER,))
+    earlier.execute("INSERT INTO pictures VALUES (?)", (ID,))
+    if killed:
+        # What a killed process leaves: all of it is in the journal yet.
+        copies = {name: (folder / name).read_bytes() for name in (".edge-listen.sqlite", ".edge-listen.sqlite-wal")}
+        earlier.close()
+        for name, content in copies.items():
+            (folder / name).write_bytes(content)
+    else:
+        earlier.close()
+    listener.start()
+    with Subscriber(listener.broker, [f"{BASE}/command/ack"], client_id="trap") as trap:
+        for message in (TEXT, PICTURE, changed(id=OTHER)):
+            trap.publish(message)
+        receipts(trap, 3)
+    assert listener.lines == []
+    rows = ask(folder, "SELECT id, species, file FROM alerts ORDER BY id")
+    assert rows == [(OTHER, None, "gone"), (ID, "Bengal tiger", NAME)]
+    assert ask(folder, "SELECT id, file, bytes FROM pictures") == [(ID, f"{NAME}.jpg", len(PICTURE.payload))]
+    assert not [path.name for path in folder.iterdir() if path.name.startswith(".")]
