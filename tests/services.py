@@ -15,7 +15,7 @@ from tests.broker import free_port, wait_until
 
 @dataclass(frozen=True)
 class Request:
-    """A POST as it came."""
+    """A POST as it came; names of headers in lower case, as their case means nothing."""
 
     path: str
     headers: Mapping[str, str]
@@ -49,7 +49,7 @@ class HttpService:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                request = Request(self.path, dict(self.headers), body)
+                request = Request(self.path, {key.lower(): value for key, value in self.headers.items()}, body)
                 service.requests.append(request)
                 code, headers, content = service.answer(request)
                 self.send_response(code)
@@ -114,7 +114,7 @@ class Gundi(HttpService):
             return 401, {"message": "Unauthorized"}
         if too_soon:
             return 429, {"message": "API rate limit exceeded"}
-        if request.headers.get("Content-Type") != "application/json":
+        if request.headers.get("content-type") != "application/json":
             return 415, {"detail": "Unsupported media type"}
         wrong = _wrong(request.json)
         return (400, {wrong: ["This field is required."]}) if wrong else (200, {"object_id": "1", "created_at": "now"})

@@ -68,7 +68,8 @@ class Queue:
 
     def end(self, id: str, state: str, why: str | None = None) -> None:
         """Write down what came of a try: `sent`, `waiting` or `given up`."""
-        self._run("UPDATE forwards SET state = ?, why = ? WHERE id = ? AND service = ?", state, why, id)
+        query = "UPDATE forwards SET state = ?, why = ?, tried = ? WHERE id = ? AND service = ?"
+        self._run(query, state, why, now(), id)
 
     def _run(self, query: str, *values: str | None) -> None:
         self._database.run(lambda db: db.execute(query, (*values, self._service)))

@@ -160,7 +160,7 @@ def _service(name: str, table: object) -> Service:
     kinds: dict[str, type] = {"webhook": Webhook, "gundi": Gundi}
     kind = table.pop("kind", None)
     if kind == "apprise":
-        # Half a second that only those wait who need it.
+        # Two seconds and 35 MB that only those spend who need it.
         from edge.listen.notify import Apprise
 
         kinds["apprise"] = Apprise
