@@ -137,6 +137,7 @@ def test_kills_lose_no_alert(listener: Listener) -> None:
         changed(probability="high"),
         changed(probability=10**400),
         changed(probability=1.5),
+        changed(frames=float("nan")),
         Message(PICTURE.topic, b"no picture"),
         Message(PICTURE.topic, b"no picture", id="no id"),
         Message(PICTURE.topic, b""),

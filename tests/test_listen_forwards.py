@@ -101,6 +101,28 @@ def test_alert_that_was_not_forwarded_when_the_listener_was_killed_is_after_a_re
     assert len(listener.lines) == 1
 
 
+def test_request_that_a_kill_cut_off_is_made_again_with_the_same_key(listener: Listener, tmp_path: Path) -> None:
+    released = threading.Event()
+
+    def hang_once(_: Request) -> services.Answer:
+        if len(service.requests) == 1:
+            released.wait(60)
+        return services.OK
+
+    with HttpService(hang_once) as service:
+        try:
+            file = write(tmp_path / "f.toml", f'[office]\nkind = "webhook"\nurl = "{service.url}"')
+            listener.start("--forward", file)
+            send(listener.broker, TEXT)
+            service.wait_for(1)
+            listener.kill()
+        finally:
+            released.set()
+        listener.start("--forward", file)
+        until(listener.folder, [("office", "sent", None)])
+    assert [request.headers["idempotency-key"] for request in service.requests] == [ID, ID]
+
+
 def test_service_that_hangs_holds_up_neither_receiving_nor_receipts_nor_others(
     listener: Listener, tmp_path: Path
 ) -> None:

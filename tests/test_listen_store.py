@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sqlite3
 from collections.abc import Iterator
@@ -13,9 +14,24 @@ import pytest
 
 from edge.commands import read_command
 from edge.exif import write
+from edge.listen.services import read_services
+from edge.listen.store import Store
 from edge.payloads import Message
 from tests.broker import Subscriber, wait_until
-from tests.listening import BASE, LINE, NAME, PICTURE, TEXT, Listener, ask, changed, listening, send, stored
+from tests.listening import (
+    BASE,
+    LINE,
+    NAME,
+    PICTURE,
+    REPOSITORY,
+    TEXT,
+    Listener,
+    ask,
+    changed,
+    listening,
+    send,
+    stored,
+)
 from tests.samples import ID, START, jpeg
 
 OTHER = "0196889f-5a3a-7c1e-9b1f-000000000002"
@@ -196,3 +212,29 @@ def test_folder_of_an_earlier_version_is_taken_over(listener: Listener, killed: 
     assert rows == [(OTHER, None, "gone"), (ID, "Bengal tiger", NAME)]
     assert ask(folder, "SELECT id, file, bytes FROM pictures") == [(ID, f"{NAME}.jpg", len(PICTURE.payload))]
     assert not [path.name for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_documented_columns_are_those_of_the_database(tmp_path: Path) -> None:
+    docs = (REPOSITORY / "docs/mqtt.md").read_text(encoding="utf-8")
+    with closing(Store(tmp_path)):
+        for table in ("alerts", "pictures", "traps", "forwards"):
+            [row] = re.findall(rf"^\| `{table}` \| (.*) \|$", docs, re.MULTILINE)
+            named = re.findall("`([a-z_]+)`", re.sub(r"\([^)]*\)", "", row))
+            assert named == [name for (name,) in ask(tmp_path, f"SELECT name FROM pragma_table_info('{table}')")]
+
+
+def test_documented_queries_and_services_work(tmp_path: Path) -> None:
+    docs = (REPOSITORY / "docs/mqtt.md").read_text(encoding="utf-8")
+    [queries], [services] = (re.findall(f"```{kind}\n(.*?)```", docs, re.DOTALL) for kind in ("sql", "toml"))
+    with closing(Store(tmp_path)) as store:
+        store.alert(TEXT.payload, "oak 7")
+        store.picture(PICTURE.payload, ID)
+        found = [ask(tmp_path, query) for query in queries.splitlines()]
+    assert found[:2] == [
+        [("Bengal tiger", 1, "2026-05-01T06:15:30.250+05:30")],
+        [("Bengal tiger", "2026-05-01T06:15:30.250+05:30", f"{NAME}.jpg")],
+    ]
+    file = tmp_path / "forward.toml"
+    # Without the one whose library may be missing.
+    file.write_text(re.sub(r"\[phones\].*?\n\n", "", services, flags=re.DOTALL))
+    assert [each.name for each in read_services(file)] == ["office", "earthranger"]

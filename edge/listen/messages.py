@@ -148,12 +148,17 @@ def _read_object(payload: bytes, what: str) -> tuple[str, dict[str, Any]]:
         raise MalformedError(f"{what} of {len(payload)} bytes")
     try:
         text = payload.decode()
-        found = json.loads(text)
+        found = json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise MalformedError(f"not {what}: {type(error).__name__}: {error}") from error
     if not isinstance(found, dict):
         raise MalformedError(f"not {what}: expected a JSON object, found {type(found).__name__}")
     return text, found
+
+
+def _no_number(text: str) -> float:
+    """What Python reads and no other, SQLite least of all."""
+    raise ValueError(f"{text} is not JSON")
 
 
 def _cell(value: object) -> Cell:
