@@ -35,9 +35,7 @@ class Apprise:
 
     def __post_init__(self) -> None:
         if not apprise.Apprise().add(self.url):
-            raise UsageError(
-                f"[{self.name}]: expected a url of Apprise, as ntfys://ntfy.sh/topic, found another"
-            )
+            raise UsageError(f"[{self.name}]: expected a url of Apprise, as ntfys://ntfy.sh/topic, found another")
 
     def send(self, item: Item) -> None:
         service = apprise.Apprise()
