@@ -54,15 +54,17 @@ class Store:
                 early.replace(picture)
         # Printed before it is remembered: a crash in between prints it twice rather than never.
         print(f"{told.line}  {picture if told.wants_picture else 'no picture'}", flush=True)
-        self.database.run(lambda db: self._remember(db, told))
-        return told.id, not told.wants_picture or self._picture_bytes(told.id) is not None
+        has_picture = self.database.run(lambda db: self._remember(db, told))
+        return told.id, has_picture or not told.wants_picture
 
-    def _remember(self, db: sqlite3.Connection, told: Told) -> None:
+    def _remember(self, db: sqlite3.Connection, told: Told) -> bool:
+        """Write all that the database has of an alert; whether its picture is there."""
         insert_alert(db, told, now())
-        db.execute("UPDATE pictures SET file = ? WHERE id = ?", (f"{told.name}.jpg", told.id))
+        pictures = db.execute("UPDATE pictures SET file = ? WHERE id = ?", (f"{told.name}.jpg", told.id)).rowcount
         if self._forward_replays or not told.replay:
             rows = [(told.id, service) for service in self._services]
             db.executemany("INSERT OR IGNORE INTO forwards (id, service) VALUES (?, ?)", rows)
+        return pictures > 0
 
     def picture(self, payload: bytes, property_id: str) -> tuple[str, bool]:
         """Store a picture unless there is one of at least as many bytes; as `alert`.
