@@ -134,12 +134,12 @@ def test_test_alert_and_replay_are_marked(listener: Listener) -> None:
     listener.start()
     marked = {"species": "test", "scientific_name": "", "image_topic": None}
     send(listener.broker, changed(test=True, **marked), changed(id=OTHER, replay=True, image_topic=None))
-    wait_until(lambda: len(listener.lines) == 2)
+    query = "SELECT species, test, replay FROM alerts ORDER BY rowid"
+    wait_until(lambda: len(ask(listener.folder, query)) == 2)
     assert listener.lines == [
         "2026-05-01 06:15:30+05:30  trap 7  test  0.99  (test)  no picture",
         f"{LINE}(replay)  no picture",
     ]
-    query = "SELECT species, test, replay FROM alerts ORDER BY received"
     assert ask(listener.folder, query) == [("test", 1, 0), ("Bengal tiger", 0, 1)]
 
 

@@ -97,7 +97,7 @@ class Traps:
         trap = self._trap(name)
         if retained and promise.text == trap.row.health:
             return
-        left = _left(promise, retained)
+        left = _left(promise)
         trap.row.health, trap.row.promised_s = promise.text, left if promise.seconds is None else promise.seconds
         if not retained:
             self._heard(trap)
@@ -163,10 +163,8 @@ class Traps:
         self._database.run(lambda db: db.execute(f"INSERT OR REPLACE INTO traps VALUES ({marks})", values))
 
 
-def _left(promise: Promise, retained: bool) -> float:
-    """In how many seconds a promise ends."""
-    if promise.seconds is not None and not retained:
-        return promise.seconds
+def _left(promise: Promise) -> float:
+    """In how many seconds a promise ends, by the trap's clock."""
     left = max(0.0, promise.until - time.time())
     return left if promise.seconds is None else min(left, promise.seconds)
 
