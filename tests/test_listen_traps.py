@@ -218,8 +218,8 @@ def test_killed_listener_flags_once_and_notices_the_return(listener: Listener) -
         trap.publish(Message(f"{BASE}/health", health(3600), retain=True))
         wait_until(lambda: len(listener.warnings) == 3)
     assert listener.warnings[2] == "edge-listen: trap 7 is back"
-        query = "SELECT deployment, status, overdue_since FROM traps"
-        wait_until(lambda: ask(listener.folder, query) == [("trap 7", "online", None)])
+    query = "SELECT deployment, status, overdue_since FROM traps"
+    wait_until(lambda: ask(listener.folder, query) == [("trap 7", "online", None)])
 
 
 @pytest.mark.parametrize(
