@@ -15,7 +15,7 @@ from edge.listen import main
 from edge.mqtt import Link
 from edge.payloads import Message, reply_message, status_message
 from edge.topics import Topics
-from tests.broker import Mosquitto, Subscriber, free_port, wait_until
+from tests.broker import Mosquitto, Subscriber, free_port
 from tests.samples import ID
 
 OAK = Topics("oak 7")
@@ -24,10 +24,6 @@ Answer = Callable[[Command], list[Message]]
 
 def done(command: Command) -> list[Message]:
     return [reply_message(OAK, command.id, command.name, True, f"{command.name} is done")]
-
-
-def mute(_: Command) -> list[Message]:
-    return []
 
 
 @pytest.fixture
@@ -78,6 +74,7 @@ def trap(broker: Mosquitto, answer: Answer = done) -> Iterator[list[Command]]:
     [
         (["test"], "test", {}),
         (["status"], "status", {}),
+        (["look"], "look", {}),
         (["snooze", "--minutes", "60", "--species", "tiger"], "snooze", {"minutes": 60, "species": "tiger"}),
         (["snooze", "--minutes", "0"], "snooze", {"minutes": 0, "species": ""}),
         (["picture", ID], "picture", {"event": ID}),
@@ -94,13 +91,6 @@ def test_command_is_told_and_answered(
     assert capsys.readouterr() == (f"oak 7: {name} is done\n", "")
     [command] = told
     assert (command.name, {**command.values, "id": "", "issued": ""}) == (name, {**values, "id": "", "issued": ""})
-
-
-def test_look_is_not_waited_for(broker: Mosquitto, capsys: pytest.CaptureFixture[str]) -> None:
-    with trap(broker, mute) as told:
-        assert main(["tell", "oak 7", "look", "--broker", broker.url, "--wait", "3600"]) == 0
-        assert capsys.readouterr().out == "oak 7 was told; it does not answer to look\n"
-        wait_until(lambda: [command.name for command in told] == ["look"])
 
 
 def test_refusal_of_the_trap_is_an_error(broker: Mosquitto, capsys: pytest.CaptureFixture[str]) -> None:

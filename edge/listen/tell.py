@@ -18,7 +18,6 @@ from models.errors import EdgeWatchError, UsageError
 
 _NO_SUBSCRIBERS = 0x10
 _REFUSED = 0x80
-_UNANSWERED = ("look",)
 _CONFIRM_S = 10.0
 """How long the broker may take to confirm a command."""
 
@@ -50,8 +49,6 @@ def tell(broker: Broker, topics: Topics, command: str, values: Mapping[str, Any]
         link.connect()
         link.subscribe([topics.reply, topics.status], qos=1)
         _publish(link, Message(topics.command(command), payload), topics)
-        if command in _UNANSWERED:
-            return f"{printable(topics.deployment)} was told; it does not answer to {command}"
         return _answer(link, topics, id, wait_s)
     finally:
         link.disconnect()
