@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import sqlite3
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,9 +15,13 @@ import pytest
 
 from edge.commands import read_command
 from edge.exif import write
+from edge.listen.forwards import Forwards
+from edge.listen.listener import Listener as Loop
 from edge.listen.services import read_services
 from edge.listen.store import Store
+from edge.mqtt import Received
 from edge.payloads import Message
+from models.errors import OutboxError
 from tests.broker import Subscriber, wait_until
 from tests.listening import (
     BASE,
@@ -101,6 +106,25 @@ def test_what_was_not_stored_gets_no_receipt(listener: Listener) -> None:
         (listener.folder / f".{NAME}.json.part").rmdir()
         listener.start()
         assert receipts(trap, 1) == [(ID, "alert", len(TEXT.payload))]
+
+
+def test_full_database_gives_no_receipt_for_what_is_not_in_it(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    class Link:
+        def publish(self, message: Message) -> int:
+            told.append(str(read_command("ack", message.payload).values["alert"]))
+            return len(told)
+
+    with closing(Store(tmp_path)) as store:
+        loop = Loop(Link(), store, Forwards(store.database, []), "edge-watch", None)  # type: ignore[arg-type]
+        # As on a full disk: the file cannot grow.
+        store.database.run(lambda db: db.execute("PRAGMA max_page_count = 20").fetchone())
+        texts = (changed(id=f"0196889f-5a3a-7c1e-9b1f-{number:012}") for number in range(1000))
+        with pytest.raises(OutboxError, match="is there space left on the disk"):
+            deque((loop._take(Received(text.topic, text.payload, "", 1, 1)) for text in texts), maxlen=0)
+        assert 10 < len(told) < 1000
+        assert ask(tmp_path, "SELECT id FROM alerts ORDER BY rowid") == [(id,) for id in told]
 
 
 def test_refused_receipt_is_said_and_the_alert_is_stored(tmp_path: Path) -> None:
