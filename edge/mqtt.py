@@ -53,6 +53,7 @@ class Link:
         received: messages of subscriptions.
         denied: reasons of subscriptions that the broker refused.
         max_packet: the largest packet in bytes that the broker takes, if it says so.
+        session_kept: whether the broker still knew this client when it connected.
 
     Args:
         broker: where to connect.
@@ -79,6 +80,7 @@ class Link:
         self.received: deque[Received] = deque()
         self.denied: deque[str] = deque()
         self.max_packet: int | None = None
+        self.session_kept = False
         self._client_id, self._will, self._session_s = client_id, will, session_s
         self._keepalive_s, self._timeout_s, self._largest = keepalive_s, timeout_s, largest
         self._protocol = MQTTProtocolVersion.MQTTv5
@@ -166,9 +168,9 @@ class Link:
         return client
 
     def _on_connect(
-        self, _client: object, _data: object, _flags: object, reason: ReasonCode, more: Properties | None
+        self, _client: object, _data: object, flags: paho.ConnectFlags, reason: ReasonCode, more: Properties | None
     ) -> None:
-        self._answer = reason
+        self._answer, self.session_kept = reason, flags.session_present
         self.max_packet = getattr(more, "MaximumPacketSize", None)
 
     def _on_disconnect(self, _client: object, _data: object, _flags: object, reason: ReasonCode, _more: object) -> None:

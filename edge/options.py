@@ -190,6 +190,27 @@ OPTIONS = (
     Option("broker", TEXT, "URL", "mqtt://HOST:PORT or mqtts://HOST:PORT (default: mqtt://localhost:1883)"),
     Option("credentials", PATH, "FILE", "file with a line `user` and a line `password` for the broker"),
     Option("prefix", TEXT, "TOPIC", "what every topic begins with (default: edge-watch)"),
+    Option(
+        "link",
+        TEXT,
+        "",
+        "what the trap talks over: everything at once, or over a thin link the text and a crop of at most 10 kB (cell) "
+        "or the text alone (satellite), and the whole picture when it is asked for (default: lan)",
+        ("lan", "cell", "satellite"),
+    ),
+    Option(
+        "require_ack",
+        SWITCH,
+        "",
+        "keep each alert until a subscriber, as edge-listen, says that it has it (default: once one has ever said so)",
+    ),
+    Option("compact", SWITCH, "", "send each alert also as 40 bytes, for gateways of very thin links"),
+    Option(
+        "wakes_every",
+        SECONDS,
+        "SECONDS",
+        "the trap is switched off and on, and wakes at least this often: at its end it is `sleeping`, not `offline`",
+    ),
     Option("deployment", TEXT, "NAME", "the trap's name (default: this computer's)"),
     Option("latitude", NUMBER, "DEGREES", "where the trap hangs; sent with alerts"),
     Option("longitude", NUMBER, "DEGREES", "where the trap hangs; sent with alerts"),

@@ -20,6 +20,7 @@ ALERT_PRIORITY = 0
 PICTURE_PRIORITY = 1
 
 Status = Literal["online", "offline", "sleeping"]
+Pictures = Literal["whole", "crop", "nothing"]
 Link = Literal["lan", "cell", "satellite"]
 """What a trap talks over: it decides what is sent at once."""
 
@@ -29,6 +30,7 @@ class Message:
     """One MQTT message; `id` (a user property over MQTT 5) is the alert's and is the same on every retry.
 
     `priority`: the lowest is sent first. `picture`: its payload is an image, which may be dropped before text is.
+    `receipt`: where subscribers tell what they have stored, it is kept until one does.
     """
 
     topic: str
@@ -38,6 +40,7 @@ class Message:
     priority: int = ALERT_PRIORITY
     id: str = ""
     picture: bool = False
+    receipt: bool = True
 
 
 class Location(TypedDict):
@@ -148,16 +151,50 @@ class Health:
     set_aside: bool = False
 
 
-def alert_messages(alert: Alert, prefix: str = DEFAULT_PREFIX) -> tuple[Message, ...]:
-    """The alert's text and, if there is one, its picture, both with the alert's id."""
+def alert_messages(
+    alert: Alert, prefix: str = DEFAULT_PREFIX, pictures: Pictures = "whole", index: int | None = None
+) -> tuple[Message, ...]:
+    """The alert's text and what is sent of its picture, if there is one, all with the alert's id.
+
+    Args:
+        alert: what is told.
+        prefix: what every topic begins with.
+        pictures: what is sent of the picture before anybody asks.
+        index: the species' in the model's labels, to send the compact form too; None not to.
+    """
     sighting = alert.sighting
     topics = Topics(alert.deployment.name, prefix)
-    image_topic = topics.image(sighting.species) if sighting.image else None
-    text = Message(topics.alert(sighting.species), encode(alert_payload(alert, image_topic)), id=sighting.id)
-    if sighting.image is None or image_topic is None:
-        return (text,)
-    jpeg = described(sighting.image, sighting, alert.deployment, alert.model)
-    return text, Message(image_topic, jpeg, priority=PICTURE_PRIORITY, id=sighting.id, picture=True)
+    jpeg = _picture(alert, pictures)
+    image_topic = topics.image(sighting.species) if jpeg else None
+    found = [Message(topics.alert(sighting.species), encode(alert_payload(alert, image_topic)), id=sighting.id)]
+    if index is not None:
+        from edge import compact  # type: ignore[attr-defined]
+
+        payload = compact.encode(alert, index)
+        found.append(Message(topics.compact(sighting.species), payload, id=sighting.id, receipt=False))
+    if jpeg:
+        found.append(picture_message(topics, sighting, jpeg))
+    return tuple(found)
+
+
+def picture_message(topics: Topics, sighting: Sighting, jpeg: bytes) -> Message:
+    """A picture of a visit that says of itself what it shows (`edge.pictures.described`)."""
+    topic = topics.image(sighting.species)
+    return Message(topic, jpeg, priority=PICTURE_PRIORITY, id=sighting.id, picture=True)
+
+
+def _picture(alert: Alert, pictures: Pictures) -> bytes | None:
+    sighting = alert.sighting
+    if sighting.image is None or pictures == "nothing":
+        return None
+    whole = described(sighting.image, sighting, alert.deployment, alert.model)
+    if pictures == "whole":
+        return whole
+    from edge.thin import CROP_BYTES, cropped
+
+    metadata = len(whole) - len(sighting.image)
+    crop = cropped(sighting.image, sighting.box, CROP_BYTES - metadata)
+    return None if crop is None else described(crop, sighting, alert.deployment, alert.model)
 
 
 def alert_payload(alert: Alert, image_topic: str | None) -> AlertPayload:

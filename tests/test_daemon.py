@@ -20,6 +20,7 @@ from edge.cameras.clock import Clock
 from edge.cameras.keeper import Keeper
 from edge.daemon import Daemon
 from edge.duties import Duties
+from edge.links import LINKS
 from edge.outbox import FILE_NAME, Outbox, OutboxError
 from edge.payloads import Health
 from edge.process import alone_in, notify
@@ -214,7 +215,7 @@ def test_health_tells_of_a_camera_gone_dark_as_soon_as_that_is_sure(
 ) -> None:
     heard = HeardHealth()
     monkeypatch.setattr(Duties, "_connect", lambda self: heard)
-    monkeypatch.setattr("edge.duties.HEALTH_EVERY_S", 1e9)
+    monkeypatch.setattr("edge.duties.LINKS", {"lan": dataclasses.replace(LINKS["lan"], health_s=1e9)})
     daemon = made(tmp_path, DarkCamera(datetime.now(UTC), range(600)), outbox)
     daemon.run(threading.Event())
     told = [(each.frames, each.tampering, each.lux) for each in heard.told]

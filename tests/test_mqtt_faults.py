@@ -132,7 +132,7 @@ def test_server_that_is_no_broker_is_survived(
             with connection:
                 connection.sendall(answer)
     put(outbox)
-    with mosquitto:
+    with mosquitto, Subscriber(mosquitto):
         wait_until(lambda: outbox.depth() == 0)
         thread.stop()
     assert "trying again" in caplog.text

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from edge import outbox as outbox_module
 from edge.outbox import FILE_NAME, Counts, Outbox, OutboxError
 from tests.samples import START, put, sighting
 
@@ -35,7 +34,7 @@ def test_full_outbox_drops_oldest_pictures_and_keeps_texts(path: Path) -> None:
     pictures = [each.message.id for each in stored if each.message.picture]
     assert len(pictures) >= 10
     assert pictures == ids[-len(pictures) :]
-    assert counts == Counts(40 + len(pictures), 0, 40 - len(pictures), 0, 0)
+    assert counts == Counts(40 + len(pictures), dropped_pictures=40 - len(pictures))
     assert path.stat().st_size <= most
 
 
@@ -52,7 +51,7 @@ def test_full_outbox_drops_unalerted_visits_before_texts(path: Path) -> None:
 
 
 def test_visits_have_a_number_that_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox_module, "_MAX_ROWS", 3)
+    monkeypatch.setattr("edge.room.MAX_ROWS", 3)
     with Outbox(path) as outbox:
         for index in range(5):
             outbox.save_sighting(sighting(id=f"visit {index}"))
@@ -76,16 +75,19 @@ def test_file_that_is_no_database_is_set_aside(path: Path, caplog: pytest.LogCap
 
 def test_damage_found_later_is_set_aside_too(path: Path) -> None:
     with Outbox(path) as outbox:
-        put(outbox, 50)
+        ids = put(outbox, 50)
     with path.open("r+b") as file:
         # The pages after the tables' roots.
         file.seek(16 * 4096)
         file.write(os.urandom(path.stat().st_size - 16 * 4096))
     with Outbox(path) as outbox:
-        assert outbox.pending(200) == []
+        left = outbox.pending(200)
+        # Something of the tables' first pages could still be read.
+        assert 0 < len(left) < 100
+        assert {stored.message.id for stored in left} < set(ids)
         assert outbox.set_aside is not None
         put(outbox)
-        assert outbox.depth() == 2
+        assert outbox.depth() == len(left) + 2
 
 
 def test_newer_schema_is_refused(path: Path) -> None:
@@ -93,7 +95,7 @@ def test_newer_schema_is_refused(path: Path) -> None:
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(OutboxError, match=r"written by a newer edge-watch: expected schema 3 or older, found 99"):
+    with pytest.raises(OutboxError, match=r"written by a newer edge-watch: expected schema 4 or older, found 99"):
         Outbox(path)
 
 
