@@ -176,3 +176,39 @@ def test_what_is_stored_is_forced_to_the_disk(path: Path) -> None:
     with Outbox(path) as outbox:
         assert outbox.run(lambda db: db.execute("PRAGMA synchronous").fetchone()) == (2,)
         assert outbox.run(lambda db: db.execute("PRAGMA journal_mode").fetchone()) == ("wal",)
+
+
+def test_what_lies_on_both_sides_of_the_damage_is_saved(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Outbox(path) as outbox:
+        ids = put(outbox, 200, image=None)
+        outbox.receipted([("a", False, 1)])
+        with sqlite3.connect(path) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        db.close()
+    content = path.read_bytes()
+    page = content.index(f'"id":"{ids[100]}"'.encode()) // 4096 * 4096
+    path.write_bytes(content[:page] + bytes(4096) + content[page + 4096 :])
+    with Outbox(path) as outbox:
+        kept = [stored.message.id for stored in outbox.pending(500)]
+        assert kept == [id for id in ids if id in set(kept)]
+        assert kept[:90] == ids[:90]
+        assert kept[-90:] == ids[-90:]
+        assert ids[100] not in kept
+        # What was alerted is not alerted again, and what is known of receipts stays known.
+        assert [outbox.alerted(id) for id in (ids[0], ids[100], ids[-1])] == [True, True, True]
+        assert outbox.knows_receipts()
+        assert outbox.set_aside is not None
+    assert "a new one is begun with the" in caplog.text
+
+
+def test_rows_that_damage_has_changed_are_not_saved(path: Path) -> None:
+    with Outbox(path) as outbox:
+        put(outbox, 3)
+        outbox.save_sighting(sighting(id="x"))
+        outbox.run(lambda db: db.execute("UPDATE messages SET payload = 'not JSON' WHERE row = 1"))
+        outbox.run(lambda db: db.execute("UPDATE sightings SET event_start = 'never' WHERE id = 'x'"))
+        [first, *others] = outbox.pending(10)
+        assert first.row == 1
+        outbox._begin_anew(sqlite3.DatabaseError("for the test"))
+        assert outbox.pending(10) == others
+        assert outbox.sightings_like("x") == []
