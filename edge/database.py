@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -32,13 +33,16 @@ class Database:
         migrations: one script per schema version, run in order from the file's own (PRAGMA user_version). Never change
             one that was released: add another.
         max_bytes: most that the file may hold; None for no limit.
+        ballast: bytes of the disk that are kept for the day on which it is full: then a file of that size beside this
+            one is deleted, and what happens can still be stored for a while.
 
     Raises:
         OutboxError: the file cannot be opened or written, or is from a newer version.
     """
 
-    def __init__(self, path: Path, migrations: Sequence[str], max_bytes: int | None = None) -> None:
+    def __init__(self, path: Path, migrations: Sequence[str], max_bytes: int | None = None, ballast: int = 0) -> None:
         self.path = path
+        self._ballast, self._ballast_bytes = path.with_name(f"{path.name}.ballast"), ballast
         self.set_aside: Path | None = None
         self._migrations = migrations
         self._max_bytes = max_bytes
@@ -51,6 +55,7 @@ class Database:
                 if not _damaged(error):
                     raise
                 self._begin_anew(error)
+            self._take_on_ballast()
         except OutboxError:
             raise
         except (OSError, sqlite3.Error) as error:
@@ -79,10 +84,11 @@ class Database:
                 try:
                     return self._transact(work)
                 except sqlite3.DatabaseError as error:
-                    if not _damaged(error):
+                    if _damaged(error):
+                        self._db.close()
+                        self._begin_anew(error)
+                    elif not self._drop_ballast():
                         raise
-                    self._db.close()
-                    self._begin_anew(error)
                     return self._transact(work)
             except OutboxError:
                 raise
@@ -98,6 +104,29 @@ class Database:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
         return result
+
+    def _take_on_ballast(self) -> None:
+        """Keep some of the disk for the day on which it is full, if there is plenty now."""
+        if not self._ballast_bytes or self._ballast.exists() or self._free() < 10 * self._ballast_bytes:
+            return
+        # A full disk, or a file system that knows no such thing, is no reason not to begin.
+        with contextlib.suppress(OSError), self._ballast.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, self._ballast_bytes)
+
+    def _drop_ballast(self) -> bool:
+        """Give up what was kept; whether that is why it may work now."""
+        if self._free() >= self._ballast_bytes or not self._ballast.exists():
+            return False
+        try:
+            self._ballast.unlink()
+        except OSError:  # A file system that became read-only.
+            return False
+        log.error("%s: the disk is full; what was kept for that day is used now: make space", self.path.parent)
+        return True
+
+    def _free(self) -> int:
+        disk = os.statvfs(self.path.parent)
+        return disk.f_bavail * disk.f_frsize
 
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)

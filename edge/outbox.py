@@ -26,6 +26,8 @@ FILE_NAME = "edge-watch.sqlite"
 
 _LONGEST_DELAY_S = 3600.0
 _MOST_LIKE = 5
+_BALLAST = 2_000_000
+"""Bytes: some hundred alerts' texts and the journal that they go through."""
 
 # What `taken` says of a message: the broker does not have it; it has, and a subscriber's receipt is waited for; it had,
 # but the connection has ended since, so that it may have lost it.
@@ -76,7 +78,7 @@ class Outbox(Database):
 
     def __init__(self, path: Path, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
         self.on_put: Callable[[], None] = lambda: None
-        super().__init__(path, MIGRATIONS, max_bytes)
+        super().__init__(path, MIGRATIONS, max_bytes, _BALLAST)
 
     def __enter__(self) -> Outbox:
         return self

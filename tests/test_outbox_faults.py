@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -9,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -212,3 +214,47 @@ def test_rows_that_damage_has_changed_are_not_saved(path: Path) -> None:
         outbox._begin_anew(sqlite3.DatabaseError("for the test"))
         assert outbox.pending(10) == others
         assert outbox.sightings_like("x") == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 24 MB in memory."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", disk], check=False)
+    if mounted.returncode:
+        pytest.skip("only root may mount a small disk")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_alerts_are_stored_though_the_disk_is_full(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Outbox(small_disk / FILE_NAME) as outbox:
+        before = put(outbox, 3)
+        with contextlib.suppress(OSError), (small_disk / "others").open("wb") as file:
+            while True:
+                file.write(bytes(4096))
+                file.flush()
+        ids = put(outbox, 20)
+        assert outbox.depth() == 46
+    said = f"{small_disk}: the disk is full; what was kept for that day is used now: make space"
+    assert [line for line in caplog.messages if "full" in line] == [said]
+    with Outbox(small_disk / FILE_NAME) as outbox:
+        assert [stored.message.id for stored in outbox.pending(100)] == [*before, *ids] * 2
+        assert not (small_disk / f"{FILE_NAME}.ballast").exists()
+    (small_disk / "others").unlink()
+    with Outbox(small_disk / FILE_NAME):
+        assert (small_disk / f"{FILE_NAME}.ballast").stat().st_size == 2_000_000
+
+
+def test_messages_have_a_number_that_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.room.MAX_MESSAGES", 5)
+    with Outbox(path) as outbox:
+        ids = put(outbox, 4)
+        # The oldest pictures first, then the oldest texts.
+        assert outbox.counts() == Counts(5, dropped_pictures=3)
+        assert [stored.message.id for stored in outbox.pending(10)] == [*ids, ids[-1]]
+        put(outbox, 3, image=None)
+        left = outbox.pending(10)
+        assert [stored.message.id for stored in left][:2] == ids[-2:]
+        assert outbox.counts() == Counts(5, dropped_pictures=4, dropped_texts=2)
