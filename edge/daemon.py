@@ -49,7 +49,7 @@ def run_daemon(settings: Settings, debug: bool = False) -> int:
     """
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
     logging.getLogger().setLevel(logging.DEBUG if debug else logging.INFO)
-    broker = Broker.parse(settings.broker, settings.credentials)
+    broker = Broker.of(settings)
     topics = Topics(settings.deployment, settings.prefix)
     classifier = Classifier(ModelBundle.open(settings.model), settings.threads)
     settings = checked(settings, classifier.labels)

@@ -1,7 +1,7 @@
 """`edge-listen`: an MQTT subscriber that prints each alert in a line and stores it with its picture.
 
 edge-listen
-edge-listen --broker mqtts://example.org --credentials listen.txt --folder alerts
+edge-listen --broker example.org --credentials listen.txt --folder alerts
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.broker import DEFAULT_URL, Broker, keep_connected
+from edge.broker import Broker, keep_connected
+from edge.options import add_broker_options
 from edge.topics import DEFAULT_PREFIX, check_prefix
 from models.errors import EdgeWatchError, UsageError, run
 
@@ -229,10 +230,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         description="Show and store the alerts of all traps below a topic prefix, each once.",
         epilog="What comes while edge-listen is away is kept for it by the broker, for 30 days.",
     )
-    parser.add_argument("--broker", metavar="URL", default=DEFAULT_URL, help="default: %(default)s")
-    parser.add_argument(
-        "--credentials", metavar="FILE", type=Path, help="file with a line `user` and a line `password`"
-    )
+    add_broker_options(parser)
     parser.add_argument("--prefix", default=DEFAULT_PREFIX, help="first level(s) of the topics; default: %(default)s")
     parser.add_argument("--folder", metavar="DIR", type=Path, default=Path("alerts"), help="default: ./%(default)s")
     parser.add_argument(
@@ -251,11 +249,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def _main(argv: Sequence[str]) -> int:
     arguments = parse(argv)
-    broker = Broker.parse(arguments.broker, arguments.credentials)
-    from edge.mqtt import Link
-
     level = logging.DEBUG if arguments.debug else logging.INFO
     logging.basicConfig(format="edge-listen: %(message)s", level=level, stream=sys.stderr)
+    broker = Broker.of(arguments)
+    from edge.mqtt import Link
+
     folder = Folder(arguments.folder)
     link = Link(broker, arguments.client_id, session_s=_SESSION_S)
     listener = Listener(link, folder, arguments.prefix, arguments.count)

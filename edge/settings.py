@@ -42,6 +42,10 @@ class Settings:
     model: Path = field(default_factory=default_bundle)
     broker: str = "mqtt://localhost:1883"
     credentials: Path | None = None
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    plain: bool = False
     prefix: str = "edge-watch"
     link: Link = "lan"
     require_ack: bool = False

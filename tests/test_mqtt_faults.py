@@ -14,8 +14,8 @@ import pytest
 
 from edge import homeassistant
 from edge.broker import Broker
-from edge.mqtt import round_trip
 from edge.outbox import Outbox
+from edge.round_trip import round_trip
 from tests.broker import Mosquitto, Subscriber, free_port, start_publisher, wait_until
 from tests.samples import TOPICS, put, sighting
 
