@@ -128,7 +128,7 @@ class Broker:
         named = ", ".join(str(each) for each in (ca, certificate, key) if each is not None)
         if named and not tls:
             raise UsageError(f"expected TLS where certificates are given ({named}), found {found}; write mqtts://")
-        if tls:
+        if named:
             # Wrong files show at the start, and not when there is something to tell.
             from edge.tls import context
 

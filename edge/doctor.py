@@ -122,9 +122,15 @@ def check_storage(settings: Settings) -> str:
     if settings.record == "clip" or settings.preview is not None:
         require_encoder("--record clip and --preview")
     with Outbox(settings.data / FILE_NAME) as outbox:
-        waiting, refused = outbox.depth(), outbox.refusals()
-    said = [f"{settings.data} takes alerts", f"{waiting} messages wait"]
-    said += [f"{count} of them refused: {reason}" for reason, count in refused.items()]
+        counts = outbox.counts()
+    said = [f"{settings.data} takes alerts", f"{counts.depth} messages wait"]
+    for count, why in (
+        (counts.refused, f"because the broker refuses them: {counts.refused_why}"),
+        (counts.unheard, "because nobody is subscribed to them"),
+        (counts.awaiting, "for a subscriber's receipt"),
+    ):
+        if count:
+            said.append(f"{count} of them {why}")
     free = shutil.disk_usage(settings.data).free / 1e9
     return ", ".join([*said, f"{free:.1f} GB free"])
 

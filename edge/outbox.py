@@ -324,14 +324,6 @@ class Outbox(Database):
         """How many messages wait."""
         return self.counts().depth
 
-    def refusals(self) -> dict[str, int]:
-        """How many messages wait because the broker refused them, by its reasons, the most frequent first."""
-        return self.run(
-            lambda db: dict(
-                db.execute("SELECT refused, count(*) FROM messages WHERE refused != '' GROUP BY 1 ORDER BY 2 DESC, 1")
-            )
-        )
-
     def counts(self) -> Counts:
         def work(db: sqlite3.Connection) -> Counts:
             depth, refused, unheard, awaiting = db.execute(

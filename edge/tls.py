@@ -97,12 +97,16 @@ def handshake_problem(broker: Broker, error: OSError) -> str:
         return f"{_expected_certificate(broker)}, found {_certificate_problem(broker, error)}"
     if known := answer_problem(broker, str(error)):
         return known
-    if isinstance(error, ssl.SSLError | ConnectionResetError | TimeoutError):
-        # Without TLS a broker hangs up at what it takes for rubbish, answers in MQTT, or waits for more of it.
-        silent = isinstance(error, TimeoutError)
-        found = "silence" if silent else "something else" if "WRONG_VERSION" in str(error) else "a hang-up"
-        return f"expected TLS at {broker}, found {found}; is this a port without TLS, or of something else?"
-    return f"no MQTT broker answers at {broker}: {error}"
+    # Without TLS a broker hangs up at what it takes for rubbish, or waits for more of it.
+    if isinstance(error, TimeoutError) and "handshake" in str(error):
+        found = "silence"
+    elif isinstance(error, ssl.SSLEOFError | ConnectionResetError | BrokenPipeError):
+        found = "a hang-up"
+    elif isinstance(error, ssl.SSLError):
+        found = f"something else ({_what(error)})"
+    else:
+        return f"no MQTT broker answers at {broker}: {error}"
+    return f"expected TLS at {broker}, found {found}; is this a port without TLS, or of something else?"
 
 
 def _expected_certificate(broker: Broker) -> str:

@@ -14,7 +14,7 @@ from edge.outbox import Outbox
 from edge.payloads import alert_messages
 from edge.round_trip import round_trip
 from models.errors import UsageError
-from tests.broker import Mosquitto, free_port, require, start_publisher, wait_until
+from tests.broker import Mosquitto, Subscriber, free_port, require, start_publisher
 from tests.samples import TOPICS, alert_of_its_own, sighting
 
 REPOSITORY = Path(__file__).parents[1]
@@ -107,12 +107,13 @@ def test_tls_is_checked_against_the_systems_authorities(
             round_trip(Broker.parse(secure), TOPICS)
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         assert round_trip(Broker.parse(secure), TOPICS).seconds > 0
-        thread = start_publisher(outbox, secure)
-        made = [alert_of_its_own(image=sighting().image + bytes(300_000)) for _ in range(5)]  # type: ignore[operator]
-        for each in made:
-            outbox.put_alert(each, alert_messages(each))
-        wait_until(lambda: outbox.depth() == 0)
-        thread.stop()
+        with Subscriber(Broker.parse(secure)) as subscriber:
+            thread = start_publisher(outbox, secure)
+            made = [alert_of_its_own(image=sighting().image + bytes(300_000)) for _ in range(5)]  # type: ignore[operator]
+            for each in made:
+                outbox.put_alert(each, alert_messages(each))
+            subscriber.until(lambda: outbox.depth() == 0)
+            thread.stop()
 
 
 def test_tls_to_a_port_without_it_is_an_error(mosquitto: Mosquitto) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -17,7 +14,7 @@ import pytest
 from edge import exif, homeassistant
 from edge.outbox import Outbox
 from edge.payloads import Health, Message, alert_messages, alert_payload
-from tests.broker import Mosquitto, Subscriber, free_port, require, start_publisher, wait_for_port, wait_until
+from tests.broker import Mosquitto, Subscriber, old_broker, start_publisher, wait_until
 from tests.samples import START, TOPICS, alert, alert_of_its_own, put, sighting
 
 REPOSITORY = Path(__file__).parents[1]
@@ -160,32 +157,14 @@ def test_what_the_broker_can_never_take_holds_up_nothing(tmp_path: Path, outbox:
 
 
 def test_old_broker_is_spoken_to_in_its_own_version(tmp_path: Path, outbox: Outbox) -> None:
-    require(importlib.util.find_spec("amqtt") is not None, "amqtt")
-    port = free_port()
-    config = {
-        "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{port}"}},
-        "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
-    }
-    (tmp_path / "amqtt.json").write_text(json.dumps(config))
-    broker = Mosquitto(tmp_path)
-    broker.port = port
-    with subprocess.Popen(
-        [sys.executable, "-m", "amqtt.scripts.broker_script", "-c", str(tmp_path / "amqtt.json")],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        try:
-            wait_for_port(port, process)
-            with Subscriber(broker) as subscriber:
-                thread = start_publisher(outbox, broker.url)
-                (id,) = put(outbox)
-                subscriber.until(lambda: bool(subscriber.on(PICTURE)))
-                wait_until(lambda: outbox.depth() == 0)
-                thread.stop()
-            assert [json.loads(each.payload)["id"] for each in subscriber.on(TEXT)] == [id]
-            assert [each.payload for each in subscriber.on(TOPICS.status)][:1] == [b"online"]
-        finally:
-            process.kill()
+    with old_broker(tmp_path) as broker, Subscriber(broker) as subscriber:
+        thread = start_publisher(outbox, broker.url)
+        (id,) = put(outbox)
+        subscriber.until(lambda: bool(subscriber.on(PICTURE)))
+        wait_until(lambda: outbox.depth() == 0)
+        thread.stop()
+    assert [json.loads(each.payload)["id"] for each in subscriber.on(TEXT)] == [id]
+    assert [each.payload for each in subscriber.on(TOPICS.status)][:1] == [b"online"]
 
 
 def test_stopped_publisher_leaves_no_thread(mosquitto: Mosquitto, outbox: Outbox) -> None:
