@@ -39,6 +39,7 @@ def test_one_command_makes_all_and_keeps_what_is_there(tmp_path: Path) -> None:
     ]
     assert names_of(folder / "oak.crt", "-subject").replace(" ", "") == "subject=CN=oak\n"
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert folder.stat().st_mode & 0o077 == 0
     public = {f"{name}.crt" for name in ("ca", "server", "oak", "listener")}
     assert set(before) == public | {name.replace(".crt", ".key") for name in public}
     assert {path.name for path in folder.iterdir() if path.stat().st_mode & 0o077} == public

@@ -35,7 +35,7 @@ from edge.topics import Topics
 from edge.types import Deployment
 from models.errors import UsageError
 from tests.broker import Mosquitto, old_broker, require, wait_until
-from tests.certificates import MUTUAL, as_user, make, secure, url
+from tests.certificates import DEPLOY, MUTUAL, as_user, make, secure, url
 from tests.samples import alert_of_its_own, put
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -291,19 +291,23 @@ def test_port_that_says_nothing_or_something_else(certificates: Path) -> None:
             f"expected TLS at {broker}, found silence; is this a port without TLS, or of something else?"
         )
 
-        def greet() -> None:
-            server.accept()[0].close()
-            with server.accept()[0] as other:
-                other.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-                other.recv(4096)
+        # That connection, which nobody answered, is the first in the queue.
+        server.accept()[0].close()
+        answers = {b"HTTP/1.1 400 Bad Request\r\n\r\n": "something else (", b"": "a hang-up;"}
 
-        thread = threading.Thread(target=greet)
+        def answer() -> None:
+            for each in answers:
+                with server.accept()[0] as other:
+                    other.recv(4096)
+                    other.sendall(each)
+
+        thread = threading.Thread(target=answer)
         thread.start()
-        # The connection of the first attempt, which nobody answered, is first in the queue.
-        found = problem(broker)
+        found = [problem(broker) for _ in answers]
         thread.join()
-    assert found.startswith(f"expected TLS at {broker}, found something else (")
-    assert found.endswith("); is this a port without TLS, or of something else?")
+    for said, expected in zip(found, answers.values(), strict=True):
+        assert said.startswith(f"expected TLS at {broker}, found {expected}")
+        assert said.endswith("; is this a port without TLS, or of something else?")
     unreachable = handshake_problem(broker, TimeoutError("timed out"))
     assert unreachable == f"no MQTT broker answers at {broker}: timed out"
 
@@ -366,10 +370,10 @@ def test_files_that_vanish_later_do_not_end_the_trap(
 
 
 class Client:
-    """One who shows a certificate; `denied` are the refusals of what it published."""
+    """One who shows a certificate, with a session that the broker keeps."""
 
-    def __init__(self, broker: Broker, name: str) -> None:
-        self._link = Link(broker, name)
+    def __init__(self, broker: Broker, client_id: str) -> None:
+        self._link = Link(broker, client_id, session_s=3600)
         self._link.connect()
 
     def publish(self, topic: str, payload: bytes = b"{}", retain: bool = False) -> str:
@@ -443,6 +447,32 @@ def test_trap_hears_its_own_commands_and_a_listener_everything(
         for command in ("edge-watch/elm/command/look", "edge-watch/oak/command/look"):
             assert listener.publish(command) == "Success"
         assert oak.heard(command) == {command}
+
+
+@pytest.mark.parametrize("bound", [False, True], ids=["as shipped", "use_username_as_clientid"])
+def test_who_takes_anothers_client_id_hears_nothing_of_it(certificates: Path, tmp_path: Path, bound: bool) -> None:
+    line = "use_username_as_clientid true"
+    assert f"\n#{line}\n" in (DEPLOY / "mosquitto-tls.conf").read_text()
+    command = "edge-watch/oak/command/look"
+    with secure(tmp_path, certificates, more=line if bound else "") as mosquitto:
+
+        def kept_for(name: str) -> set[str]:
+            """What the broker had kept for the client edge-watch-oak, when `name` connects as it."""
+            own = f"edge-watch/{name}/check"
+            client = Client(as_user(mosquitto, certificates, name), "edge-watch-oak")
+            for topics in (own, command):
+                client.subscribe(topics)
+            client.publish(own)
+            heard = client.heard(own) - {own}
+            client.close()
+            return heard
+
+        assert kept_for("oak") == set()
+        listener = Client(as_user(mosquitto, certificates, "listener"), "edge-listen")
+        assert listener.publish(command) == "Success"
+        listener.close()
+        assert kept_for("elm") == set()
+        assert kept_for("oak") == ({command} if bound else set())
 
 
 def test_stolen_trap_is_shut_out(
