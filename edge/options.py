@@ -191,7 +191,7 @@ OPTIONS = (
         "broker",
         TEXT,
         "HOST[:PORT]",
-        "where alerts go, by TLS unless it is this computer; also as mqtts://HOST:PORT or mqtt://HOST:PORT (default: "
+        "the MQTT broker; by TLS unless it is this computer, also as mqtts://HOST:PORT or mqtt://HOST:PORT (default: "
         "mqtt://localhost:1883)",
     ),
     Option("credentials", PATH, "FILE", "file with a line `user` and a line `password` for the broker"),

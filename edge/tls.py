@@ -94,7 +94,8 @@ def _what(error: ssl.SSLError) -> str:
 def handshake_problem(broker: Broker, error: OSError) -> str:
     """In one line, why no TLS connection came about; for errors that `answer_problem` knows, too."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"{_expected_certificate(broker)}, found {_certificate_problem(broker, error)}"
+        expected = f"expected the MQTT broker at {broker} to show a certificate that can be trusted"
+        return f"{expected}, found {_certificate_problem(broker, error)}"
     if known := answer_problem(broker, str(error)):
         return known
     # Without TLS a broker hangs up at what it takes for rubbish, or waits for more of it.
@@ -107,10 +108,6 @@ def handshake_problem(broker: Broker, error: OSError) -> str:
     else:
         return f"no MQTT broker answers at {broker}: {error}"
     return f"expected TLS at {broker}, found {found}; is this a port without TLS, or of something else?"
-
-
-def _expected_certificate(broker: Broker) -> str:
-    return f"expected the MQTT broker at {broker} to show a certificate that can be trusted"
 
 
 def _certificate_problem(broker: Broker, error: ssl.SSLCertVerificationError) -> str:
