@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 
+from edge.commands import Moment
 from edge.pictures import described
 from edge.topics import DEFAULT_PREFIX, Topics
 
@@ -23,6 +24,19 @@ Status = Literal["online", "offline", "sleeping"]
 Pictures = Literal["whole", "crop", "nothing"]
 Link = Literal["lan", "cell", "satellite"]
 """What a trap talks over: it decides what is sent at once."""
+
+# What a JSON Schema says of a value beside its type, for edge.schemas; to everybody else these are the plain types.
+Version = Annotated[int, ("const", SCHEMA_VERSION)]
+Uuid = Annotated[str, ("format", "uuid")]
+Share = Annotated[float, ("minimum", 0), ("maximum", 1)]
+Count = Annotated[int, ("minimum", 0)]
+AtLeastOne = Annotated[int, ("minimum", 1)]
+Measure = Annotated[float, ("minimum", 0)]
+Latitude = Annotated[float, ("minimum", -90), ("maximum", 90)]
+Longitude = Annotated[float, ("minimum", -180), ("maximum", 180)]
+Shares = Annotated[list[Share], ("minItems", 4), ("maxItems", 4)]
+Pixels = Annotated[list[int], ("minItems", 4), ("maxItems", 4)]
+Empty = Annotated[list[str], ("maxItems", 0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +60,33 @@ class Message:
 class Location(TypedDict):
     """Where a trap hangs, in degrees (WGS 84)."""
 
-    latitude: float
-    longitude: float
+    latitude: Latitude
+    longitude: Longitude
 
 
 class AlertPayload(TypedDict):
-    """`alert/<species>`: one per event. `box` is [x, y, width, height] as shares 0-1 of the picture, from top left."""
+    """`alert/<species>`: one per event, with the same `id` each time that it comes.
 
-    schema_version: int
-    id: str
+    `probability` is calibrated; `frames` support it so far, and `count` animals were seen at once. `members`: the
+    look-alikes that share the evidence where `species` is a group. `event_end` is null while the visit goes on.
+    `lighting`: `night` is an infrared-grey picture. `box` is [x, y, width, height] as shares 0-1 of the picture, from
+    top left. `image_topic` and `location` are null where there is none, or it is not told. `replay`: of a recording.
+    `timestamp_issues`: the trap's clock was not set. `test`: somebody asked for it, and nothing was seen.
+    """
+
+    schema_version: Version
+    id: Uuid
     deployment: str
     species: str
     scientific_name: str
-    probability: float
-    event_start: str
-    event_end: str | None
-    lighting: str
-    frames: int
-    count: int
+    probability: Share
+    event_start: Moment
+    event_end: Moment | None
+    lighting: Literal["day", "night"]
+    frames: AtLeastOne
+    count: AtLeastOne
     members: list[str]
-    box: list[float]
+    box: Shares
     image_topic: str | None
     location: Location | None
     model: str
@@ -77,7 +98,7 @@ class AlertPayload(TypedDict):
 class ReplyPayload(TypedDict):
     """`reply`: the answer to the `command` with this `id`; `says` is one line."""
 
-    schema_version: int
+    schema_version: Version
     id: str
     command: str
     done: bool
@@ -87,25 +108,33 @@ class ReplyPayload(TypedDict):
 class FrigateObject(TypedDict):
     """A tracked object in Frigate's words: times in Unix seconds, `box` [left, top, right, bottom] in pixels."""
 
-    id: str
+    id: Uuid
     camera: str
-    frame_time: float
+    frame_time: Measure
     label: str
     sub_label: None
-    top_score: float
-    score: float
+    top_score: Share
+    score: Share
     false_positive: bool
-    start_time: float
-    end_time: float | None
-    box: list[int]
-    area: int
-    ratio: float
-    current_zones: list[str]
-    entered_zones: list[str]
+    start_time: Measure
+    end_time: Measure | None
+    box: Pixels
+    area: Count
+    ratio: Measure
+    current_zones: Empty
+    entered_zones: Empty
     has_snapshot: bool
     has_clip: bool
     active: bool
     stationary: bool
+
+
+class EventPayload(TypedDict):
+    """`events`: a change of a visit; with `new` there is no past, and `before` repeats `after`."""
+
+    type: Literal["new", "update", "end"]
+    before: FrigateObject
+    after: FrigateObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,30 +152,30 @@ class Health:
     how often opening it again helped; `restarts`: how often the program began anew because that did not help.
     """
 
-    uptime_s: float
-    frames: int
-    skipped: int
-    inference_ms: float | None
+    uptime_s: Measure
+    frames: Count
+    skipped: Count
+    inference_ms: Measure | None
     temperature_c: float | None
-    disk_free_mb: float | None
-    outbox_depth: int
-    dropped: int
-    refused: int
-    unheard: int
-    next_contact_by: float
-    withheld: int = 0
-    spots: int = 0
-    tampering: str | None = None
-    lux: float | None = None
-    stalls: int = 0
-    reopened: int = 0
-    restarts: int = 0
-    people: int = 0
-    sent: float = 0.0
+    disk_free_mb: Measure | None
+    outbox_depth: Count
+    dropped: Count
+    refused: Count
+    unheard: Count
+    next_contact_by: Measure
+    withheld: Count = 0
+    spots: Count = 0
+    tampering: Literal["dark", "covered", "blurred", "turned"] | None = None
+    lux: Measure | None = None
+    stalls: Count = 0
+    reopened: Count = 0
+    restarts: Count = 0
+    people: Count = 0
+    sent: Measure = 0.0
     link: Link = "lan"
-    awaiting: int = 0
+    awaiting: Count = 0
     refused_why: str | None = None
-    commands_refused: int = 0
+    commands_refused: Count = 0
     snoozed: tuple[str, ...] = ()
     set_aside: bool = False
 
@@ -228,9 +257,11 @@ def _location(deployment: Deployment) -> Location | None:
     return {"latitude": deployment.latitude, "longitude": deployment.longitude}
 
 
-def event_message(topics: Topics, kind: str, before: FrigateObject, after: FrigateObject) -> Message:
-    """A sighting's change on `events`; `kind` is `new`, `update` or `end`."""
-    payload = {"type": kind, "before": before, "after": after}
+def event_message(
+    topics: Topics, kind: Literal["new", "update", "end"], before: FrigateObject, after: FrigateObject
+) -> Message:
+    """A sighting's change on `events`."""
+    payload: EventPayload = {"type": kind, "before": before, "after": after}
     return Message(topics.events, encode(payload), qos=0, id=after["id"])
 
 
