@@ -83,7 +83,7 @@ class AlertPayload(TypedDict):
     event_start: Moment
     event_end: Moment | None
     lighting: Literal["day", "night"]
-    frames: AtLeastOne
+    frames: Count
     count: AtLeastOne
     members: list[str]
     box: Shares
@@ -197,7 +197,7 @@ def alert_messages(
     image_topic = topics.image(sighting.species) if jpeg else None
     found = [Message(topics.alert(sighting.species), encode(alert_payload(alert, image_topic)), id=sighting.id)]
     if index is not None:
-        from edge import compact  # type: ignore[attr-defined]
+        from edge import compact
 
         payload = compact.encode(alert, index)
         found.append(Message(topics.compact(sighting.species), payload, id=sighting.id, receipt=False))
