@@ -1,7 +1,7 @@
 """Home Assistant's device discovery: that it takes our announcement, and that our messages feed what is announced.
 
-The keys and rules are facts of Home Assistant 2026.2 (`components/mqtt`, `components/sensor/const.py`). It leaves out keys
-that it does not know without a word, so that nobody but this test would miss a misspelt one.
+The keys and rules are facts of Home Assistant 2026.2 (`components/mqtt`, `components/sensor/const.py`). It leaves out
+keys that it does not know without a word, so that nobody but this test would miss a misspelt one.
 """
 
 from __future__ import annotations

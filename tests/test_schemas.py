@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from edge import compact, exif
@@ -149,31 +147,30 @@ def test_field_that_is_left_out_is_missed_and_a_new_one_is_not_minded(name: str)
 
 
 # No whole numbers with a point: to JSON Schema 5.0 is whole, to the trap it is not.
-ANYTHING = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(-3, 2_000_000_000),
-    st.floats(-3, 3e9).filter(lambda value: not value.is_integer()),
-    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=250),
-    st.sampled_from(["alert", "image", "2026-05-01T06:15:30Z", "2026-05-01T06:15:30", ""]),
-    st.lists(st.just("tiger"), max_size=1),
+ANYTHING = (
+    *(None, True, False, [], ["tiger"], {}, -1, 0, 1, 1_000_000_000, 1_000_000_001, -0.5, 0.5, 1_000_000_000.5),
+    *("", "tiger", "a" * 200, "a" * 201, "alert", "image", "video"),
+    *("2026-05-01T06:15:30Z", "2026-05-01T06:15:30.25+05:30", "2026-05-01T06:15:30", "2026-05-01"),
+    "2026-13-01T00:00:00Z",
 )
 
 
-@given(name=st.sampled_from(list(COMMANDS)), data=st.data())
-def test_schema_takes_the_commands_that_a_trap_takes(name: str, data: st.DataObject) -> None:
-    command = json.loads(write_command(name, **VALUES[name]))
-    key = data.draw(st.sampled_from([*command, "other"]))
-    if data.draw(st.booleans()):
-        command[key] = data.draw(ANYTHING)
-    else:
-        command.pop(key, None)
-    taken = True
+@pytest.mark.parametrize("name", COMMANDS)
+def test_schema_takes_the_commands_that_a_trap_takes_and_no_other(name: str) -> None:
+    command, checked = json.loads(write_command(name, **VALUES[name])), validator(shipped(f"command-{name}"))
+    changed = [command, *({**command, key: value} for key in (*command, "other") for value in ANYTHING)]
+    changed += [{key: command[key] for key in command if key != left_out} for left_out in command]
+    taken = [each for each in changed if accepted(name, each)]
+    assert taken == [each for each in changed if checked.is_valid(each)]
+    assert 2 < len(taken) < len(changed) / 2
+
+
+def accepted(name: str, command: dict[str, object]) -> bool:
     try:
         read_command(name, json.dumps(command).encode())
     except MalformedCommandError:
-        taken = False
-    assert validator(shipped(f"command-{name}")).is_valid(command) == taken
+        return False
+    return True
 
 
 # The AsyncAPI document. The specification's own JSON Schema is larger than all of this; what it would miss, and what
