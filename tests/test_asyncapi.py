@@ -1,7 +1,7 @@
 """The AsyncAPI document, and a whole trap at a real broker that keeps to it.
 
-The specification's own JSON Schema is larger than all of this; what it would miss, and what matters most, is checked here:
-that references lead somewhere, and that topics, qualities and payloads are those of the code.
+The specification's own JSON Schema is larger than all of this; what it would miss, and what matters most, is here: that
+references lead somewhere, and that topics, qualities and payloads are those of the code.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The shipped schemas: as the types make them, as other people's validators read them, and as docs/mqtt.md shows them."""
+"""The shipped schemas: as the types make them, as other validators read them, and as docs/mqtt.md shows them."""
 
 from __future__ import annotations
 
