@@ -109,7 +109,9 @@ class Actions:
         )  # fmt: skip
         where = Deployment(self.topics.deployment, self.settings.latitude, self.settings.longitude)
         alert = Alert(nothing, where, self.model, test=True)
-        self.outbox.put(alert_messages(alert, self.topics.prefix))
+        # Where the compact form is wanted, its way is to be tested too; of what species it is says the form itself.
+        index = 0 if self.settings.compact else None
+        self.outbox.put(alert_messages(alert, self.topics.prefix, index=index))
         return f"test alert {nothing.id} is on its way"
 
     def snooze_alerts(self, command: Command) -> str:

@@ -128,6 +128,6 @@ def _operation(name: str, channel: _Channel) -> Schema:
         "messages": [{"$ref": f"#/channels/{name}/messages/{name}"}],
         "bindings": {"mqtt": {"qos": channel.qos, "retain": channel.retain, "bindingVersion": "0.2.0"}},
     }
-    if name.startswith("command-") and name not in ("command-ack", "command-look"):
+    if name.startswith("command-") and name != "command-ack":
         made["reply"] = {"channel": {"$ref": "#/channels/reply"}}
     return made
