@@ -59,7 +59,7 @@ class Backlog:
             try:
                 new = self._outbox().put_alert(alert, self._messages(alert))
             except OutboxError as error:
-                log.error("%s; %d alerts wait in memory, watching goes on", error, len(self._waiting))
+                log.log(error.level, "%s; %d alerts wait in memory, watching goes on", error, len(self._waiting))
                 return
             self._waiting.popleft()
             self.stored += new

@@ -255,7 +255,7 @@ class Daemon:
             try:
                 self._outbox.save_sighting(sighting)
             except OutboxError as error:
-                log.error("%s; watching goes on", error)
+                log.log(error.level, "%s; watching goes on", error)
             self._duties.event(sighting)
             (self._open_visits.discard if sighting.type == "end" else self._open_visits.add)(sighting.id)
             if self._keeper is not None:

@@ -47,6 +47,7 @@ class Database:
         self._migrations = migrations
         self._max_bytes = max_bytes
         self._lock = threading.RLock()
+        self._failing = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -79,21 +80,42 @@ class Database:
         Raises:
             OutboxError: it could not be done, and nothing of it was.
         """
+        return self._run(work, self._transact)
+
+    def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work`, which only reads: that works where nothing can be written, too.
+
+        Raises:
+            OutboxError: it could not be done.
+        """
+        return self._run(work, lambda work: work(self._db))
+
+    def _run(self, work: Callable[[sqlite3.Connection], T], do: Callable[[Callable[[sqlite3.Connection], T]], T]) -> T:
         with self._lock:
             try:
                 try:
-                    return self._transact(work)
+                    result = do(work)
                 except sqlite3.DatabaseError as error:
                     if _damaged(error):
                         self._db.close()
                         self._begin_anew(error)
                     elif not self._drop_ballast():
                         raise
-                    return self._transact(work)
+                    result = do(work)
             except OutboxError:
                 raise
             except (OSError, sqlite3.Error) as error:
-                raise OutboxError(f"cannot write {self.path}: {error}; is there space left on the disk?") from error
+                failed = OutboxError(
+                    f"cannot write {self.path}: {error}; is there space left on the disk, and may it be written to?"
+                )
+                # Said once, not at each try: the lines may go to the very disk that is full.
+                failed.level = logging.DEBUG if self._failing else logging.ERROR
+                self._failing = True
+                raise failed from error
+            if self._failing and do == self._transact:
+                self._failing = False
+                log.warning("%s can be written again", self.path)
+            return result
 
     def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
         self._db.execute("BEGIN IMMEDIATE")

@@ -26,6 +26,8 @@ _FIRST_PAUSE_S = 15.0
 _BROKE_OFF = 3
 """So often may the connection end under a picture; then it is sent smaller: some brokers hang up on large ones."""
 _UNNUMBERED = -1
+_PATIENCE = 10
+"""So many times `receipt_s` a receipt may take while the connection lasts, before it is doubted that one comes."""
 REFUSED_S = 30.0
 RECEIPT_S = 60.0
 
@@ -59,7 +61,8 @@ class Delivery:
         talk: how much at a time is right for it.
         require_ack: wait for receipts although none has ever come.
         refused_s: the first wait before a refused message is tried again; doubles each time, up to an hour.
-        receipt_s: the first wait for a receipt after a connection has ended; doubles each time, up to an hour.
+        receipt_s: the first wait for a receipt after a connection has ended; doubles each time, up to an hour. While
+            one lasts it is ten times that, up to a day.
         say: tells something once.
     """
 
@@ -76,7 +79,8 @@ class Delivery:
     _pauses: dict[str, _Pause] = field(default_factory=dict)
     _broken: dict[int, int] = field(default_factory=dict)
     _live: int = 0
-    _waits_for_receipts: bool = False
+    _waits: bool = False
+    _doubt_at: float = 0.0
 
     def begin(self) -> None:
         """A new connection."""
@@ -88,7 +92,7 @@ class Delivery:
         try:
             self.outbox.reconnected(self.link.session_kept, self.receipt_s)
             self._live = self.outbox.newest_row()
-            self._waits_for_receipts = self.require_ack or self.outbox.knows_receipts()
+            self._waits = self.require_ack or self.outbox.knows_receipts()
         except OutboxError as error:
             self.say(str(error))
 
@@ -145,12 +149,25 @@ class Delivery:
         """
         try:
             if self._taken:
-                self.outbox.delivered(*self._taken, receipts=self._waits_for_receipts)
+                self.outbox.delivered(*self._taken, receipt_in_s=_PATIENCE * self.receipt_s if self._waits else None)
                 self._taken.clear()
             if self._receipts:
                 self.outbox.receipted(self._receipts)
                 self._receipts.clear()
-                self._waits_for_receipts = True
+                self._waits = True
+        except OutboxError as error:
+            self.say(str(error))
+
+    def doubt(self) -> None:
+        """From time to time: what has had no receipt for long is sent again.
+
+        A broker may have forgotten its subscribers, and those have come back later than this trap.
+        """
+        if not self._waits or time.monotonic() < self._doubt_at:
+            return
+        self._doubt_at = time.monotonic() + self.receipt_s
+        try:
+            self.outbox.doubt()
         except OutboxError as error:
             self.say(str(error))
 
@@ -161,7 +178,7 @@ class Delivery:
     def awaits(self) -> bool:
         """Whether receipts may be on their way."""
         try:
-            return self._waits_for_receipts and self.outbox.counts().awaiting > 0
+            return self._waits and self.outbox.counts().awaiting > 0
         except OutboxError:
             return False
 

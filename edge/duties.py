@@ -163,7 +163,7 @@ class Duties:
         try:
             return self._outbox().depth()
         except OutboxError as error:
-            log.error("%s", error)
+            log.log(error.level, "%s", error)
             return 0
 
     def _tell_health(self, publisher: Publisher, silence_s: float) -> None:

@@ -25,6 +25,7 @@ from models.errors import UsageError
 
 _UNSUPPORTED_PROTOCOL = 0x84
 _LOCAL_PATIENCE_S = 2.0
+_SILENCES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ class Link:
         self._protocol = MQTTProtocolVersion.MQTTv5
         self._client: paho.Client | None = None
         self._answer: ReasonCode | None = None
+        self._knows_5, self._silences = False, 0
         self._lost = self._broken = ""
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
@@ -104,8 +106,13 @@ class Link:
             MQTTProtocolVersion.MQTTv5,
             min(_LOCAL_PATIENCE_S, self._timeout_s) if self.broker.local else self._timeout_s,
         )
-        if self._answer is None or self._answer.value == _UNSUPPORTED_PROTOCOL:
+        # But of one that has spoken MQTT 5 silence says something of the link, not of its version.
+        self._silences = self._silences + 1 if self._answer is None else 0
+        silent = self._answer is None and (not self._knows_5 or self._silences > _SILENCES)
+        if silent or (self._answer is not None and self._answer.value == _UNSUPPORTED_PROTOCOL):
             self._connect(MQTTProtocolVersion.MQTTv311, self._timeout_s)
+        elif self._answer is not None:
+            self._knows_5 = True
         if self._answer is None:
             found = "a hang-up" if self._lost else "silence"
             raise BrokerError(f"expected an MQTT broker at {self.broker}, found {found}; {hint(self.broker)}")

@@ -24,7 +24,7 @@ __all__ = ["DEFAULT_MAX_BYTES", "FILE_NAME", "Counts", "Outbox", "OutboxError", 
 DEFAULT_MAX_BYTES = 256 * 1024 * 1024
 FILE_NAME = "edge-watch.sqlite"
 
-_LONGEST_DELAY_S = 3600.0
+_LONGEST_DELAY_S, _LONGEST_RECEIPT_S = 3600.0, 86400.0
 _MOST_LIKE = 5
 _BALLAST = 2_000_000
 """Bytes: some hundred alerts' texts and the journal that they go through."""
@@ -117,10 +117,10 @@ class Outbox(Database):
 
     def _put(self, db: sqlite3.Connection, messages: Sequence[Message]) -> None:
         db.executemany(
-            "INSERT INTO messages (id, priority, picture, topic, qos, retain, receipt, payload)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO messages (id, priority, picture, topic, qos, retain, receipt, size, payload)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                (m.id, m.priority, m.picture, m.topic, m.qos, m.retain, m.receipt, m.payload)
+                (m.id, m.priority, m.picture, m.topic, m.qos, m.retain, m.receipt, len(m.payload), m.payload)
                 for m in make_room(db, messages)
             ],
         )
@@ -149,11 +149,11 @@ class Outbox(Database):
         )
 
     def alerted(self, id: str) -> bool:
-        return self.run(lambda db: db.execute("SELECT 1 FROM alerts WHERE id = ?", (id,)).fetchone()) is not None
+        return self.read(lambda db: db.execute("SELECT 1 FROM alerts WHERE id = ?", (id,)).fetchone()) is not None
 
     def last_alert(self, species: str, source: str | None = None) -> datetime | None:
         """The `event_start` of a species' latest alert, from all sources or from one."""
-        row = self.run(
+        row = self.read(
             lambda db: db.execute(
                 "SELECT event_start FROM alerts WHERE species = ? AND (? IS NULL OR source = ?)"
                 " ORDER BY event_start_unix DESC LIMIT 1",
@@ -173,7 +173,7 @@ class Outbox(Database):
         return self._sightings("1 ORDER BY row DESC LIMIT ?", limit)
 
     def _sightings(self, where: str, *values: object) -> list[Sighting]:
-        return self.run(lambda db: records.find(db, where, *values))
+        return self.read(lambda db: records.find(db, where, *values))
 
     def correct(self, id: str, species: str | None) -> Sighting | None:
         """Note what somebody says that a visit shows: None for what was said of it, an empty text for something else.
@@ -194,7 +194,7 @@ class Outbox(Database):
 
     def newest_row(self) -> int:
         """The row that was given last; what is stored from now on has a higher one."""
-        found = self.run(lambda db: db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'messages'").fetchone())
+        found = self.read(lambda db: db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'messages'").fetchone())
         return found[0] if found else 0
 
     def pending(
@@ -228,21 +228,25 @@ class Outbox(Database):
 
         return [
             Stored(row, Message(topic, payload, qos, bool(retain), priority, id, bool(image), bool(receipt)), attempts)
-            for row, topic, payload, qos, retain, priority, id, image, receipt, attempts in self.run(work)
+            for row, topic, payload, qos, retain, priority, id, image, receipt, attempts in self.read(work)
         ]
 
-    def delivered(self, *rows: int, receipts: bool = False) -> None:
+    def delivered(self, *rows: int, receipt_in_s: float | None = None) -> None:
         """The broker has messages, and somebody is subscribed: forget them.
 
         Args:
-            receipts: keep those of which a subscriber's receipt has yet to come.
+            receipt_in_s: keep those of which a subscriber's receipt has yet to come, and send them again when none has
+                come after so long, twice as long each time, up to a day; None where nobody sends receipts.
         """
-        marks = [(row,) for row in rows]
+        marks, now = [(row,) for row in rows], time.time()
 
         def work(db: sqlite3.Connection) -> None:
-            if receipts:
+            if receipt_in_s is not None:
+                delay = f"min({_LONGEST_RECEIPT_S}, {receipt_in_s} * (1 << min(attempts, 20)))"
                 db.executemany(
-                    f"UPDATE messages SET taken = {_TAKEN}, unheard = 0, refused = '' WHERE row = ? AND receipt", marks
+                    f"UPDATE messages SET taken = {_TAKEN}, taken_at = {now!r}, retry_at = {now!r} + {delay},"
+                    " unheard = 0, refused = '' WHERE row = ? AND receipt",
+                    marks,
                 )
                 db.executemany("DELETE FROM messages WHERE row = ? AND NOT receipt", marks)
             else:
@@ -253,19 +257,43 @@ class Outbox(Database):
     def receipted(self, receipts: Collection[tuple[str, bool, int]]) -> None:
         """Subscribers have stored messages: forget them, and know from now on that there are receipts.
 
+        MQTT keeps the order: what was sent on the same topic before one of these, and has no receipt, did not come to
+        whoever sends them. It is sent again.
+
         Args:
             receipts: the alert's id, whether it was its picture, and the bytes of it.
         """
 
         def work(db: sqlite3.Connection) -> None:
             db.execute("INSERT OR IGNORE INTO counters (name, value) VALUES ('receipts', 1)")
-            db.executemany("DELETE FROM messages WHERE id = ? AND picture = ? AND length(payload) = ?", receipts)
+            latest: dict[str, float] = {}
+            for receipt in receipts:
+                same = "id = ? AND picture = ? AND size = ?"
+                for topic, taken_at in db.execute(f"SELECT topic, taken_at FROM messages WHERE {same}", receipt):
+                    latest[topic] = max(taken_at, latest.get(topic, 0.0))
+                db.execute(f"DELETE FROM messages WHERE {same}", receipt)
+            db.executemany(
+                f"UPDATE messages SET taken = {_DOUBTFUL}, attempts = attempts + 1, retry_at = 0"
+                f" WHERE taken = {_TAKEN} AND topic = ? AND taken_at < ?",
+                latest.items(),
+            )
 
         self.run(work)
 
+    def doubt(self) -> None:
+        """Of what the broker has had for long enough without a receipt, doubt that it came: it is sent again."""
+        now = time.time()
+        self.run(
+            lambda db: db.execute(
+                f"UPDATE messages SET taken = {_DOUBTFUL}, attempts = attempts + 1, retry_at = 0"
+                f" WHERE taken = {_TAKEN} AND (retry_at <= ? OR retry_at > ?)",
+                (now, now + _LONGEST_RECEIPT_S),
+            )
+        )
+
     def knows_receipts(self) -> bool:
         """Whether a subscriber's receipt has ever come."""
-        found = self.run(lambda db: db.execute("SELECT 1 FROM counters WHERE name = 'receipts'").fetchone())
+        found = self.read(lambda db: db.execute("SELECT 1 FROM counters WHERE name = 'receipts'").fetchone())
         return found is not None
 
     def reconnected(self, kept: bool, wait_s: float) -> None:
@@ -307,14 +335,14 @@ class Outbox(Database):
 
     def replace(self, row: int, payload: bytes) -> None:
         """Put a smaller picture in the place of one that is too large."""
-        new = "payload = ?, attempts = 0, refused = '', retry_at = 0"
-        self.run(lambda db: db.execute(f"UPDATE messages SET {new} WHERE row = ?", (payload, row)))
+        new = "payload = ?, size = ?, attempts = 0, refused = '', retry_at = 0"
+        self.run(lambda db: db.execute(f"UPDATE messages SET {new} WHERE row = ?", (payload, len(payload), row)))
 
     def waits(self, message: Message) -> bool:
         """Whether a picture like this one is to be sent already."""
-        same = f"id = ? AND picture AND length(payload) = ? AND taken != {_TAKEN}"
+        same = f"id = ? AND picture AND size = ? AND taken != {_TAKEN}"
         values = (message.id, len(message.payload))
-        return self.run(lambda db: db.execute(f"SELECT 1 FROM messages WHERE {same}", values).fetchone()) is not None
+        return self.read(lambda db: db.execute(f"SELECT 1 FROM messages WHERE {same}", values).fetchone()) is not None
 
     def forget_picture(self, id: str) -> None:
         """A picture is not to be sent any more."""
@@ -334,7 +362,7 @@ class Outbox(Database):
             lost = [dropped.get(name, 0) for name in ("pictures", "texts", "sightings")]
             return Counts(depth, int(refused), int(unheard), int(awaiting), why[0] if why else None, *lost)
 
-        return self.run(work)
+        return self.read(work)
 
     def sound(self, table: str, row: Mapping[str, Any]) -> bool:
         """Whether a row that was saved from a damaged file is one that this program wrote."""

@@ -167,6 +167,7 @@ class Publisher:
             while not self._finished():
                 self._link.wait(min(_TICK_S, self._deadline - time.monotonic()))
                 self._take_answers()
+                self._delivery.doubt()
                 self._send_more()
         finally:
             self.connected = False

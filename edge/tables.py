@@ -31,10 +31,20 @@ MIGRATIONS = (
     ALTER TABLE sightings ADD COLUMN evidence TEXT NOT NULL DEFAULT '';
     """,
     """
-    ALTER TABLE messages ADD COLUMN taken INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE messages ADD COLUMN unheard INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE messages ADD COLUMN receipt INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE messages RENAME TO old_messages;
     DROP INDEX messages_in_order;
+    CREATE TABLE messages (
+        row INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, priority INTEGER NOT NULL, picture INTEGER NOT NULL,
+        topic TEXT NOT NULL, qos INTEGER NOT NULL, retain INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
+        retry_at REAL NOT NULL DEFAULT 0, refused TEXT NOT NULL DEFAULT '', taken INTEGER NOT NULL DEFAULT 0,
+        taken_at REAL NOT NULL DEFAULT 0, unheard INTEGER NOT NULL DEFAULT 0, receipt INTEGER NOT NULL DEFAULT 1,
+        size INTEGER NOT NULL,
+        -- Last: what stands behind a picture is read through all of its pages.
+        payload BLOB NOT NULL);
+    INSERT INTO messages (row, id, priority, picture, topic, qos, retain, attempts, retry_at, refused, size, payload)
+        SELECT row, id, priority, picture, topic, qos, retain, attempts, retry_at, refused, length(payload), payload
+        FROM old_messages;
+    DROP TABLE old_messages;
     CREATE INDEX messages_to_send ON messages (priority, row) WHERE taken != 1;
     CREATE INDEX messages_by_id ON messages (id);
     ALTER TABLE sightings ADD COLUMN corrected TEXT;

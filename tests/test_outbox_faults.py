@@ -134,7 +134,7 @@ def test_full_disk_is_an_error_and_loses_nothing(path: Path) -> None:
     )
     message, state = done.stdout.splitlines()
     assert message.startswith(f"cannot write {path}: ")
-    assert message.endswith("is there space left on the disk?")
+    assert message.endswith("is there space left on the disk, and may it be written to?")
     assert state == "2 True False 0"
 
 

@@ -199,3 +199,47 @@ def test_picture_under_which_connections_end_comes_smaller(
     assert tried[:3] == [len(whole)] * 3
     assert json.loads(subscriber.on(TEXT)[0].payload)["id"] == picture.id
     assert len(picture.payload) < len(whole) // 2
+
+
+def test_receipt_shows_what_was_sent_before_it_and_never_came(outbox: Outbox) -> None:
+    ids = put(outbox, 3)
+    texts, pictures = outbox.pending(10)[:3], outbox.pending(10)[3:]
+    for stored in (*texts, *pictures):
+        outbox.delivered(stored.row, receipt_in_s=600.0)
+    assert (outbox.pending(10), outbox.counts()) == ([], Counts(6, awaiting=6))
+    outbox.receipted([(ids[1], False, len(texts[1].message.payload))])
+    # Of the texts the first; pictures have another topic, which that subscriber may not want.
+    assert [stored.row for stored in outbox.pending(10)] == [texts[0].row]
+    assert outbox.counts() == Counts(5, awaiting=5)
+
+
+def test_receipt_that_does_not_come_for_long_is_doubted(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(outbox)
+    now = 1777596330.0
+    monkeypatch.setattr("edge.outbox.time.time", lambda: now)
+    for after in (600, 1200, 2400):
+        text, picture = outbox.pending(10)
+        outbox.delivered(text.row, picture.row, receipt_in_s=600.0)
+        now += after - 1
+        outbox.doubt()
+        assert outbox.pending(10) == []
+        now += 1
+        outbox.doubt()
+        assert [stored.row for stored in outbox.pending(10)] == [text.row, picture.row]
+
+
+def test_subscriber_that_comes_back_later_than_the_trap_gets_all(tmp_path: Path, outbox: Outbox) -> None:
+    broker = Mosquitto(tmp_path)
+    with publishing(outbox, broker, require_ack=True), broker, Subscriber(broker, client_id="dashboard") as other:
+        # It sends no receipts, but makes the broker say that somebody is subscribed.
+        ids = put(outbox, 3, image=None)
+        other.until(lambda: len(other.on(TEXT)) == 3)
+        wait_until(lambda: outbox.counts().awaiting == 3)
+        with Subscriber(broker, client_id="listener") as listener:
+            new = put(outbox, image=None)
+            listener.until(lambda: len(listener.on(TEXT)) == 1)
+            acknowledge(listener, TEXT)
+            listener.until(lambda: len(listener.on(TEXT)) == 4)
+            acknowledge(listener, TEXT)
+            assert [each.id for each in listener.on(TEXT)] == [*new, *ids]
+            wait_until(lambda: outbox.depth() == 0)
