@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from edge import records
-from edge.database import Database
 from edge.payloads import Message
+from edge.records import Records, store
 from edge.room import make_room, trim
 from edge.tables import MIGRATIONS
 from edge.types import Alert, Sighting
@@ -25,7 +22,6 @@ DEFAULT_MAX_BYTES = 256 * 1024 * 1024
 FILE_NAME = "edge-watch.sqlite"
 
 _LONGEST_DELAY_S, _LONGEST_RECEIPT_S = 3600.0, 86400.0
-_MOST_LIKE = 5
 _BALLAST = 2_000_000
 """Bytes: some hundred alerts' texts and the journal that they go through."""
 
@@ -65,7 +61,7 @@ class Counts:
         return self.dropped_pictures + self.dropped_texts + self.dropped_sightings
 
 
-class Outbox(Database):
+class Outbox(Records):
     """The trap's durable memory; every method may raise OutboxError, and then nothing of it was stored.
 
     Attributes:
@@ -102,7 +98,7 @@ class Outbox(Database):
                 "INSERT INTO alerts (id, species, source, event_start, event_start_unix) VALUES (?, ?, ?, ?, ?)",
                 (sighting.id, sighting.species, sighting.source, start.isoformat(), start.timestamp()),
             )
-            records.store(db, sighting)
+            store(db, sighting)
             return True
 
         stored = self.run(work)
@@ -132,63 +128,9 @@ class Outbox(Database):
             if sighting.type == "new":
                 trim(db)
             make_room(db, ())
-            records.store(db, sighting)
+            store(db, sighting)
 
         self.run(work)
-
-    # What the daemon asks after a restart.
-
-    def open_sightings(self, source: str, since: datetime, now: datetime) -> list[Sighting]:
-        """Visits at one source never ended, or last seen from `since` to `now`; oldest first, without pictures.
-
-        A visit of the future was stored under a clock that ran ahead: it is ended, but cannot go on.
-        """
-        return self._sightings(
-            "source = ? AND (type != 'end' OR last_seen_unix BETWEEN ? AND ?) ORDER BY last_seen_unix, row",
-            *(source, since.timestamp(), now.timestamp()),
-        )
-
-    def alerted(self, id: str) -> bool:
-        return self.read(lambda db: db.execute("SELECT 1 FROM alerts WHERE id = ?", (id,)).fetchone()) is not None
-
-    def last_alert(self, species: str, source: str | None = None) -> datetime | None:
-        """The `event_start` of a species' latest alert, from all sources or from one."""
-        row = self.read(
-            lambda db: db.execute(
-                "SELECT event_start FROM alerts WHERE species = ? AND (? IS NULL OR source = ?)"
-                " ORDER BY event_start_unix DESC LIMIT 1",
-                (species, source, source),
-            ).fetchone()
-        )
-        return datetime.fromisoformat(row[0]) if row else None
-
-    # What people ask.
-
-    def sightings_like(self, begin: str) -> list[Sighting]:
-        """Visits whose id begins so, newest first, `_MOST_LIKE` at most; no wildcards."""
-        return self._sightings("substr(id, 1, ?) = ? ORDER BY row DESC LIMIT ?", len(begin), begin, _MOST_LIKE)
-
-    def newest_sightings(self, limit: int) -> list[Sighting]:
-        """The visits that began last, newest first."""
-        return self._sightings("1 ORDER BY row DESC LIMIT ?", limit)
-
-    def _sightings(self, where: str, *values: object) -> list[Sighting]:
-        return self.read(lambda db: records.find(db, where, *values))
-
-    def correct(self, id: str, species: str | None) -> Sighting | None:
-        """Note what somebody says that a visit shows: None for what was said of it, an empty text for something else.
-
-        Returns:
-            The visit as it was recorded; None if there is none with this id.
-        """
-
-        def work(db: sqlite3.Connection) -> Sighting | None:
-            found = records.find(db, "id = ?", id)
-            said = found[0].species if found and species is None else species
-            db.execute("UPDATE sightings SET corrected = ? WHERE id = ?", (said, id))
-            return found[0] if found else None
-
-        return self.run(work)
 
     # What the publisher does.
 
@@ -363,16 +305,3 @@ class Outbox(Database):
             return Counts(depth, int(refused), int(unheard), int(awaiting), why[0] if why else None, *lost)
 
         return self.read(work)
-
-    def sound(self, table: str, row: Mapping[str, Any]) -> bool:
-        """Whether a row that was saved from a damaged file is one that this program wrote."""
-        try:
-            if table == "messages":
-                return row["picture"] or isinstance(json.loads(row["payload"]), dict)
-            if table == "alerts":
-                datetime.fromisoformat(row["event_start"])
-            if table == "sightings":
-                records.read([row[name] for name in records.COLUMNS])
-        except (ValueError, TypeError, AttributeError):
-            return False
-        return True

@@ -1,15 +1,18 @@
-"""Visits as rows of the outbox's table `sightings`."""
+"""What a trap's SQLite file knows of visits and alerts."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from edge.database import Database
 from edge.looks import from_text, to_text
 from edge.types import BBox, Sighting
 
+# The columns of the table `sightings`.
 _PLAIN = (
     *("id", "type", "species", "scientific_name", "observation_type", "probability"),
     *("lighting", "frames", "source", "replay", "pictured"),
@@ -18,7 +21,76 @@ _PLAIN = (
 _TIMES = ("event_start", "last_seen", "event_end")
 _BOX = ("x", "y", "width", "height")
 _SIZE = ("frame_width", "frame_height")
+_MOST_LIKE = 5
 COLUMNS = (*_PLAIN, *_TIMES, *_BOX, *_SIZE, "members", "evidence")
+
+
+class Records(Database):
+    """The visits that were recorded, the ids that were alerted, and what people said of them."""
+
+    def open_sightings(self, source: str, since: datetime, now: datetime) -> list[Sighting]:
+        """Visits at one source never ended, or last seen from `since` to `now`; oldest first, without pictures.
+
+        A visit of the future was stored under a clock that ran ahead: it is ended, but cannot go on.
+        """
+        return self._sightings(
+            "source = ? AND (type != 'end' OR last_seen_unix BETWEEN ? AND ?) ORDER BY last_seen_unix, row",
+            *(source, since.timestamp(), now.timestamp()),
+        )
+
+    def alerted(self, id: str) -> bool:
+        return self.read(lambda db: db.execute("SELECT 1 FROM alerts WHERE id = ?", (id,)).fetchone()) is not None
+
+    def last_alert(self, species: str, source: str | None = None) -> datetime | None:
+        """The `event_start` of a species' latest alert, from all sources or from one."""
+        row = self.read(
+            lambda db: db.execute(
+                "SELECT event_start FROM alerts WHERE species = ? AND (? IS NULL OR source = ?)"
+                " ORDER BY event_start_unix DESC LIMIT 1",
+                (species, source, source),
+            ).fetchone()
+        )
+        return datetime.fromisoformat(row[0]) if row else None
+
+    def sightings_like(self, begin: str) -> list[Sighting]:
+        """Visits whose id begins so, newest first, `_MOST_LIKE` at most; no wildcards."""
+        return self._sightings("substr(id, 1, ?) = ? ORDER BY row DESC LIMIT ?", len(begin), begin, _MOST_LIKE)
+
+    def newest_sightings(self, limit: int) -> list[Sighting]:
+        """The visits that began last, newest first."""
+        return self._sightings("1 ORDER BY row DESC LIMIT ?", limit)
+
+    def _sightings(self, where: str, *values: object) -> list[Sighting]:
+        return self.read(lambda db: find(db, where, *values))
+
+    def correct(self, id: str, species: str | None) -> Sighting | None:
+        """Note what somebody says that a visit shows: None for what was said of it, an empty text for something else.
+
+        Returns:
+            The visit as it was recorded; None if there is none with this id.
+        """
+
+        def work(db: sqlite3.Connection) -> Sighting | None:
+            found = find(db, "id = ?", id)
+            said = found[0].species if found and species is None else species
+            db.execute("UPDATE sightings SET corrected = ? WHERE id = ?", (said, id))
+            return found[0] if found else None
+
+        return self.run(work)
+
+    def sound(self, table: str, row: Mapping[str, Any]) -> bool:
+        """Whether a row that was saved from a damaged file is one that this program wrote."""
+        try:
+            if table == "messages":
+                binary = row["picture"] or not row.get("receipt", True)  # a picture, or the compact form
+                return binary or isinstance(json.loads(row["payload"]), dict)
+            if table == "alerts":
+                datetime.fromisoformat(row["event_start"])
+            if table == "sightings":
+                read([row[name] for name in COLUMNS])
+        except (ValueError, TypeError, AttributeError):
+            return False
+        return True
 
 
 def store(db: sqlite3.Connection, sighting: Sighting) -> None:
