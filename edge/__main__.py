@@ -1,7 +1,7 @@
 """`edge-watch`: watch a camera, and tell of each visit of a species once.
 
 edge-watch --species tiger
-edge-watch --species tiger,leopard --source clip.mp4 --broker mqtt://192.0.2.7:1883
+edge-watch --species tiger,leopard --source clip.mp4 --broker 192.0.2.7
 edge-watch --settings trap.toml
 edge-watch calibrate --species tiger --source quiet-night.mp4
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from edge.options import Hours
@@ -17,6 +17,7 @@ def alerts(
     model: str,
     last: Mapping[str, datetime] | None = None,
     alerted: Collection[str] = (),
+    snoozed: Callable[[str], bool] = lambda _: False,
 ) -> Iterator[Alert]:
     """Yield one alert per visit of a target, as soon as all that the settings ask for is fulfilled.
 
@@ -30,10 +31,11 @@ def alerts(
         last: per species the `event_start` of its last alert before a restart; a species is not told again within its
             interval, measured in event time.
         alerted: ids of visits that were told before a restart and may go on.
+        snoozed: whether somebody does not want to be told of a species now.
     """
     told, done = dict(last or {}), set(alerted)
     for sighting in sightings:
-        targets = _targets(sighting, settings.species)
+        targets = [name for name in _targets(sighting, settings.species) if not snoozed(name)]
         rested = [name for name in targets if not _recent(sighting, told.get(name), interval(name, settings))]
         if rested and sighting.id not in done and _fulfilled(sighting, settings):
             told |= dict.fromkeys(targets, sighting.event_start)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from edge.types import Alert
@@ -13,6 +13,7 @@ from models.errors import OutboxError
 
 if TYPE_CHECKING:
     from edge.outbox import Outbox
+    from edge.payloads import Message
 
 log = logging.getLogger("edge-watch")
 
@@ -29,11 +30,11 @@ class Backlog:
 
     Args:
         outbox: opens it, the first time that it is asked.
-        prefix: what every topic begins with.
+        messages: what an alert says over MQTT.
     """
 
-    def __init__(self, outbox: Callable[[], Outbox], prefix: str) -> None:
-        self._outbox, self._prefix, self.stored = outbox, prefix, 0
+    def __init__(self, outbox: Callable[[], Outbox], messages: Callable[[Alert], Sequence[Message]]) -> None:
+        self._outbox, self._messages, self.stored = outbox, messages, 0
         self._waiting: deque[Alert] = deque(maxlen=MOST)
         self._due = 0.0
 
@@ -52,15 +53,13 @@ class Backlog:
 
     def store(self) -> None:
         """Store what waits, the oldest first."""
-        from edge.payloads import alert_messages
-
         self._due = time.monotonic() + AGAIN_S
         while self._waiting:
             alert = self._waiting[0]
             try:
-                new = self._outbox().put_alert(alert, alert_messages(alert, self._prefix))
+                new = self._outbox().put_alert(alert, self._messages(alert))
             except OutboxError as error:
-                log.error("%s; %d alerts wait in memory, watching goes on", error, len(self._waiting))
+                log.log(error.level, "%s; %d alerts wait in memory, watching goes on", error, len(self._waiting))
                 return
             self._waiting.popleft()
             self.stored += new

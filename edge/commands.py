@@ -12,25 +12,33 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 MOST_BYTES = 1000
 _MOST_LETTERS = 200
+_MOST = 1_000_000_000
+
+# What a JSON Schema says of a value beside its type, for edge.schemas; to everybody else these are the plain types.
+Text = Annotated[str, ("maxLength", _MOST_LETTERS)]
+Id = Annotated[str, ("minLength", 1), ("maxLength", _MOST_LETTERS)]
+Moment = Annotated[str, ("format", "date-time")]
+Size = Annotated[int, ("minimum", 0), ("maximum", _MOST)]
+Minutes = Annotated[float, ("minimum", 0), ("maximum", _MOST)]
 
 
 class Plain(TypedDict):
     """What every command says: `id`, another for each command, and when it was `issued` (ISO 8601 with a time zone)."""
 
-    id: str
-    issued: str
+    id: Id
+    issued: Moment
 
 
 class AckCommand(Plain):
     """A receipt: `part` of the alert with this id has been stored by a subscriber, `size` bytes of it."""
 
-    alert: str
+    alert: Id
     part: Literal["alert", "image"]
-    size: int
+    size: Size
 
 
 class LookCommand(Plain):
@@ -44,27 +52,27 @@ class TestCommand(Plain):
 class SnoozeCommand(Plain):
     """No alerts of `species` for so many minutes: an empty name stands for all, 0 minutes end it."""
 
-    species: str
-    minutes: float
+    species: Text
+    minutes: Minutes
 
 
 class ConfirmCommand(Plain):
     """The event with this id shows what was said of it."""
 
-    event: str
+    event: Id
 
 
 class WrongCommand(Plain):
     """The event with this id shows `species` instead of what was said of it; empty if it is not known what."""
 
-    event: str
-    species: str
+    event: Id
+    species: Text
 
 
 class PictureCommand(Plain):
     """Send the whole picture of the event with this id."""
 
-    event: str
+    event: Id
 
 
 class StatusCommand(Plain):
@@ -147,7 +155,7 @@ def _check(key: str, value: object, kind: Any) -> None:
             raise MalformedCommandError(f"expected {key}, found an empty text")
     elif isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else int):
         raise MalformedCommandError(f"expected {key} to be a number, found {str(value)[:40]!r}")
-    elif not 0 <= value <= 1e9:
+    elif not 0 <= value <= _MOST:
         raise MalformedCommandError(f"expected {key} to be a number from 0 on, found {str(value)[:40]}")
 
 

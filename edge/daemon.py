@@ -19,8 +19,9 @@ from edge.cameras.keeper import Keeper
 from edge.duties import Duties
 from edge.expected import expected
 from edge.health import TimedClassifier
+from edge.heard import Snooze
 from edge.process import alone_in, notify, restart, restarts
-from edge.rules import checked
+from edge.rules import checked, meaning
 from edge.senses import open_senses
 from edge.settings import Settings
 from edge.topics import Topics
@@ -48,7 +49,7 @@ def run_daemon(settings: Settings, debug: bool = False) -> int:
     """
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
     logging.getLogger().setLevel(logging.DEBUG if debug else logging.INFO)
-    broker = Broker.parse(settings.broker, settings.credentials)
+    broker = Broker.of(settings)
     topics = Topics(settings.deployment, settings.prefix)
     classifier = Classifier(ModelBundle.open(settings.model), settings.threads)
     settings = checked(settings, classifier.labels)
@@ -168,6 +169,8 @@ class Daemon:
     def run(self, stop: threading.Event) -> None:
         """Run the chain until the camera ends."""
         resumed, last = self._before_restart()
+        if self._camera.live:
+            self._senses.snooze = Snooze(self._outbox, functools.partial(meaning, self._classifier.labels))
         self._open_visits = {sighting.id for sighting in resumed if sighting.type != "end"}
         if self._keeper is not None:
             self._keeper.waiting = self._tick
@@ -252,7 +255,7 @@ class Daemon:
             try:
                 self._outbox.save_sighting(sighting)
             except OutboxError as error:
-                log.error("%s; watching goes on", error)
+                log.log(error.level, "%s; watching goes on", error)
             self._duties.event(sighting)
             (self._open_visits.discard if sighting.type == "end" else self._open_visits.add)(sighting.id)
             if self._keeper is not None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from models.errors import OutboxError
 
@@ -31,17 +33,21 @@ class Database:
         migrations: one script per schema version, run in order from the file's own (PRAGMA user_version). Never change
             one that was released: add another.
         max_bytes: most that the file may hold; None for no limit.
+        ballast: bytes of the disk that are kept for the day on which it is full: then a file of that size beside this
+            one is deleted, and what happens can still be stored for a while.
 
     Raises:
         OutboxError: the file cannot be opened or written, or is from a newer version.
     """
 
-    def __init__(self, path: Path, migrations: Sequence[str], max_bytes: int | None = None) -> None:
+    def __init__(self, path: Path, migrations: Sequence[str], max_bytes: int | None = None, ballast: int = 0) -> None:
         self.path = path
+        self._ballast, self._ballast_bytes = path.with_name(f"{path.name}.ballast"), ballast
         self.set_aside: Path | None = None
         self._migrations = migrations
         self._max_bytes = max_bytes
         self._lock = threading.RLock()
+        self._failing = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -50,6 +56,7 @@ class Database:
                 if not _damaged(error):
                     raise
                 self._begin_anew(error)
+            self._take_on_ballast()
         except OutboxError:
             raise
         except (OSError, sqlite3.Error) as error:
@@ -73,20 +80,42 @@ class Database:
         Raises:
             OutboxError: it could not be done, and nothing of it was.
         """
+        return self._run(work, self._transact)
+
+    def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work`, which only reads: that works where nothing can be written, too.
+
+        Raises:
+            OutboxError: it could not be done.
+        """
+        return self._run(work, lambda work: work(self._db))
+
+    def _run(self, work: Callable[[sqlite3.Connection], T], do: Callable[[Callable[[sqlite3.Connection], T]], T]) -> T:
         with self._lock:
             try:
                 try:
-                    return self._transact(work)
+                    result = do(work)
                 except sqlite3.DatabaseError as error:
-                    if not _damaged(error):
+                    if _damaged(error):
+                        self._db.close()
+                        self._begin_anew(error)
+                    elif not self._drop_ballast():
                         raise
-                    self._db.close()
-                    self._begin_anew(error)
-                    return self._transact(work)
+                    result = do(work)
             except OutboxError:
                 raise
             except (OSError, sqlite3.Error) as error:
-                raise OutboxError(f"cannot write {self.path}: {error}; is there space left on the disk?") from error
+                failed = OutboxError(
+                    f"cannot write {self.path}: {error}; is there space left on the disk, and may it be written to?"
+                )
+                # Said once, not at each try: the lines may go to the very disk that is full.
+                failed.level = logging.DEBUG if self._failing else logging.ERROR
+                self._failing = True
+                raise failed from error
+            if self._failing and do == self._transact:
+                self._failing = False
+                log.warning("%s can be written again", self.path)
+            return result
 
     def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
         self._db.execute("BEGIN IMMEDIATE")
@@ -97,6 +126,29 @@ class Database:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
         return result
+
+    def _take_on_ballast(self) -> None:
+        """Keep some of the disk for the day on which it is full, if there is plenty now."""
+        if not self._ballast_bytes or self._ballast.exists() or self._free() < 10 * self._ballast_bytes:
+            return
+        # A full disk, or a file system that knows no such thing, is no reason not to begin.
+        with contextlib.suppress(OSError), self._ballast.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, self._ballast_bytes)
+
+    def _drop_ballast(self) -> bool:
+        """Give up what was kept; whether that is why it may work now."""
+        if self._free() >= self._ballast_bytes or not self._ballast.exists():
+            return False
+        try:
+            self._ballast.unlink()
+        except OSError:  # A file system that became read-only.
+            return False
+        log.error("%s: the disk is full; what was kept for that day is used now: make space", self.path.parent)
+        return True
+
+    def _free(self) -> int:
+        disk = os.statvfs(self.path.parent)
+        return disk.f_bavail * disk.f_frsize
 
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
@@ -137,7 +189,50 @@ class Database:
                 part.replace(aside.with_name(aside.name + suffix))
         self._db = self._open()
         self.set_aside = aside
-        log.warning("%s was damaged (%s): moved to %s, a new one is begun", self.path, error, aside.name)
+        saved = self._save_from(aside)
+        log.warning(
+            "%s was damaged (%s): moved to %s, a new one is begun with the %d rows that could be read",
+            self.path, error, aside.name, saved,
+        )  # fmt: skip
+
+    def sound(self, table: str, row: Mapping[str, Any]) -> bool:
+        """Whether a row that was read from a damaged file may be kept; all may, unless a subclass knows better."""
+        return True
+
+    def _save_from(self, damaged: Path) -> int:
+        """Take over what can be read of a damaged file, from both ends of each table up to where it is damaged."""
+        saved = 0
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(damaged)) as old:
+            ours = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+            for (table,) in self._db.execute(ours).fetchall():
+                columns = [row[1] for row in self._db.execute(f"PRAGMA table_info({table})")]
+                there = {row[1] for row in old.execute(f"PRAGMA table_info({table})")}
+                columns = [column for column in columns if column in there]
+                for end in ("", "DESC"):
+                    rows = f"SELECT {', '.join(columns)} FROM {table} ORDER BY 1 {end}"
+                    kept, whole = self._keep(table, columns, old, rows)
+                    saved += kept
+                    if whole:
+                        break
+        return saved
+
+    def _keep(self, table: str, columns: Sequence[str], old: sqlite3.Connection, rows: str) -> tuple[int, bool]:
+        """Copy rows until one cannot be read; how many, and whether all could."""
+        kept = 0
+        new = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+        self._db.execute("BEGIN")
+        try:
+            for row in old.execute(rows):
+                # A damaged row may break the rules of its table; one that came from the other end is there already.
+                if self.sound(table, dict(zip(columns, row, strict=True))):
+                    with contextlib.suppress(sqlite3.IntegrityError):
+                        kept += self._db.execute(new, row).rowcount
+            whole = True
+        except (sqlite3.DatabaseError, UnicodeDecodeError):
+            whole = False
+        finally:
+            self._db.execute("COMMIT")
+        return kept, whole
 
 
 def _damaged(error: sqlite3.Error) -> bool:

@@ -1,7 +1,7 @@
 """`edge-doctor`: is this device ready, and if not, what to type.
 
 edge-doctor
-edge-doctor --source usb:0 --broker mqtt://192.0.2.7:1883
+edge-doctor --source usb:0 --broker 192.0.2.7
 """
 
 from __future__ import annotations
@@ -122,20 +122,36 @@ def check_storage(settings: Settings) -> str:
     if settings.record == "clip" or settings.preview is not None:
         require_encoder("--record clip and --preview")
     with Outbox(settings.data / FILE_NAME) as outbox:
-        waiting = outbox.depth()
+        counts = outbox.counts()
+    said = [f"{settings.data} takes alerts", f"{counts.depth} messages wait"]
+    for count, why in (
+        (counts.refused, f"because the broker refuses them: {counts.refused_why}"),
+        (counts.unheard, "because nobody is subscribed to them"),
+        (counts.awaiting, "for a subscriber's receipt"),
+    ):
+        if count:
+            said.append(f"{count} of them {why}")
     free = shutil.disk_usage(settings.data).free / 1e9
-    return f"{settings.data} takes alerts, {waiting} messages wait, {free:.1f} GB free"
+    return ", ".join([*said, f"{free:.1f} GB free"])
 
 
 def check_broker(settings: Settings) -> str:
-    """A message goes to the broker and comes back."""
+    """A message goes to the broker and comes back, and commands may be heard."""
     from edge.broker import Broker
-    from edge.mqtt import round_trip
+    from edge.round_trip import round_trip
     from edge.topics import Topics
 
-    broker = Broker.parse(settings.broker, settings.credentials)
-    seconds = round_trip(broker, Topics(settings.deployment, settings.prefix))
-    return f"{broker}, a message there and back in {seconds * 1000:.0f} ms"
+    broker = Broker.of(settings)
+    topics = Topics(settings.deployment, settings.prefix)
+    found = round_trip(broker, topics)
+    said = [f"{broker}, a message there and back in {found.seconds * 1000:.0f} ms"]
+    if found.commands_refused:
+        said.append(f"but no command comes through: {found.commands_refused} for {topics.command('#')}")
+    if not found.says_refusals:
+        said.append("MQTT 3.1.1 only: what it refuses is lost without a word")
+    if found.max_packet is not None:
+        said.append(f"messages of at most {found.max_packet / 1000:.0f} kB: larger pictures are made to fit")
+    return "; ".join(said)
 
 
 CHECKS: tuple[tuple[str, Check], ...] = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import time
@@ -15,21 +16,25 @@ from edge.broker import Broker
 from edge.cameras import Camera
 from edge.cameras.keeper import Keeper
 from edge.health import TimedClassifier, temperature
+from edge.links import LINKS
 from edge.process import notify, restarts
+from edge.rules import meaning
 from edge.senses import Senses
 from edge.settings import Settings
 from edge.topics import Topics
-from edge.types import Sighting
+from edge.types import Alert, Sighting
 from models import __version__
 from models.errors import OutboxError
 
 if TYPE_CHECKING:
+    from edge.actions import Actions
     from edge.outbox import Outbox
+    from edge.payloads import Message
     from edge.publisher import Publisher
 
 log = logging.getLogger("edge-watch")
 
-HEALTH_EVERY_S, ALIVE_EVERY_S = 60.0, 10.0
+SPOTS_EVERY_S, ALIVE_EVERY_S = 60.0, 10.0
 
 
 class Duties:
@@ -63,9 +68,11 @@ class Duties:
         self._settings, self._camera, self._senses, self._classifier = settings, camera, senses, classifier
         self._outbox, self._topics, self._broker = outbox, topics, broker
         self.frames, self.now = 0, datetime.now(UTC)
-        self.backlog = Backlog(outbox, settings.prefix)
+        self._talk = LINKS[settings.link]
+        self.backlog = Backlog(outbox, self._messages)
         self._started = self._health_due = self._alive_due = self._spots_due = time.monotonic()
         self._publisher: Publisher | None = None
+        self._actions: Actions | None = None
         self._told_harm: str | None = None
 
     def look(self) -> None:
@@ -83,11 +90,12 @@ class Duties:
         if self._senses.guard.harm != self._told_harm:
             self._told_harm, self._health_due = self._senses.guard.harm, time.monotonic()
         if time.monotonic() >= self._spots_due:
-            self._spots_due = time.monotonic() + HEALTH_EVERY_S
+            self._spots_due = time.monotonic() + SPOTS_EVERY_S
             self._keep_spots()
-        if self._publisher.connected and time.monotonic() >= self._health_due:
-            self._health_due = time.monotonic() + HEALTH_EVERY_S
-            self._tell_health(self._publisher)
+        asked = self._actions is not None and self._actions.health_wanted.is_set()
+        if self._publisher.connected and (asked or time.monotonic() >= self._health_due):
+            self._health_due = time.monotonic() + self._talk.health_s
+            self._tell_health(self._publisher, self._talk.health_s * 3)
 
     def event(self, sighting: Sighting) -> None:
         """Tell of a visit's change, if there is a connection."""
@@ -107,9 +115,10 @@ class Duties:
             # The camera gave no frame, but what was stored before can still be told.
             self._publisher = self._connect()
         if self._publisher is not None:
+            sleep = self._settings.wakes_every
             if self._publisher.connected:
-                self._tell_health(self._publisher)
-            self._publisher.stop()
+                self._tell_health(self._publisher, sleep.total_seconds() if sleep else self._talk.health_s * 3)
+            self._publisher.stop(farewell="sleeping" if sleep else "offline")
             waiting = self._depth()
         return waiting
 
@@ -120,24 +129,47 @@ class Duties:
             log.error("%s; watching goes on", error)
 
     def _connect(self) -> Publisher:
+        from edge.actions import Actions
         from edge.homeassistant import discovery_message
+        from edge.media import FOLDER
         from edge.publisher import Publisher
 
+        settings, labels = self._settings, self._classifier.labels
+        self._actions = Actions(
+            self._outbox(), self._topics, settings, self._classifier.bundle.title, settings.data / FOLDER,
+            functools.partial(meaning, labels), self._senses.snooze, self._senses.looks,
+        )  # fmt: skip
         targets = self._settings.species
         off_delays = {name: round(interval(name, self._settings).total_seconds()) for name in targets}
         announce = discovery_message(self._topics, off_delays, version=__version__)
-        publisher = Publisher(self._outbox(), self._topics, self._broker, announce=announce, looks=self._senses.looks)
+        publisher = Publisher(
+            self._outbox(), self._topics, self._broker, announce=announce, commanded=self._actions, talk=self._talk,
+            require_ack=settings.require_ack,
+        )  # fmt: skip
         publisher.start()
         return publisher
+
+    def _messages(self, alert: Alert) -> tuple[Message, ...]:
+        """What an alert says over this trap's link."""
+        from edge.payloads import alert_messages
+
+        names, species = self._classifier.labels.names, alert.sighting.species
+        # A group has no number of its own: it goes with that of its first member.
+        named = species if species in names else next(iter(alert.sighting.members), "")
+        index = names.index(named) if self._settings.compact and named in names else None
+        return alert_messages(alert, self._settings.prefix, self._talk.pictures, index)
 
     def _depth(self) -> int:
         try:
             return self._outbox().depth()
         except OutboxError as error:
-            log.error("%s", error)
+            log.log(error.level, "%s", error)
             return 0
 
-    def _tell_health(self, publisher: Publisher) -> None:
+    def _tell_health(self, publisher: Publisher, silence_s: float) -> None:
+        """Tell `health`; the next is to come within `silence_s`."""
+        if self._actions is not None:
+            self._actions.health_wanted.clear()
         try:
             counts, free = self._outbox().counts(), os.statvfs(self._settings.data)
         except OSError as error:  # an OutboxError is one
@@ -145,6 +177,7 @@ class Duties:
             return
         from edge.payloads import Health
 
+        now = time.time()
         keeper = self._camera if isinstance(self._camera, Keeper) else None
         publisher.health(
             Health(
@@ -157,15 +190,22 @@ class Duties:
                 outbox_depth=counts.depth + len(self.backlog),
                 dropped=counts.dropped,
                 refused=counts.refused,
-                unheard=publisher.unheard,
+                unheard=counts.unheard,
                 withheld=self._senses.bucket.withheld,
                 spots=len(self._senses.spots.list(self.now)),
                 tampering=self._senses.guard.harm,
                 lux=self._senses.guard.lux,
-                next_contact_by=time.time() + 3 * HEALTH_EVERY_S,
+                next_contact_by=now + silence_s,
                 stalls=keeper.stalls if keeper else 0,
                 reopened=keeper.reopened if keeper else 0,
                 restarts=restarts(),
                 people=self._senses.people.frames,
+                sent=now,
+                link=self._settings.link,
+                awaiting=counts.awaiting,
+                refused_why=counts.refused_why,
+                commands_refused=self._actions.refused if self._actions is not None else 0,
+                snoozed=self._senses.snooze.active(),
+                set_aside=self._outbox().set_aside is not None,
             )
         )

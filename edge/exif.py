@@ -89,6 +89,16 @@ def read(jpeg: bytes) -> Exif:
     return Exif(None, None)
 
 
+def segments(jpeg: bytes) -> bytes:
+    """The EXIF and XMP of a picture as they are, to be put behind the first two bytes of another.
+
+    Raises:
+        ImageError: `jpeg` is not a JPEG file.
+    """
+    found = [(start, end) for marker, start, end in _segments(jpeg) if marker == _APP1]
+    return b"".join(jpeg[start:end] for start, end in found if jpeg[start + 4 : end].startswith((_EXIF, _XMP)))
+
+
 def size(jpeg: bytes) -> tuple[int, int] | None:
     """Width and height in pixels as the JPEG's header says; None where it does not.
 

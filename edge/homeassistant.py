@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import typing
 from collections.abc import Mapping
 
-from edge.payloads import Message, encode
+from edge.payloads import Link, Message, encode
 from edge.topics import Topics
 
 STATUS_TOPIC = "homeassistant/status"
@@ -48,8 +49,9 @@ def discovery_message(topics: Topics, off_delays_s: Mapping[str, int], *, versio
             "sw_version": version,
         },
         "origin": {"name": "edge-watch", "sw_version": version},
-        # A trap that says `sleeping` matches neither payload, so Home Assistant keeps it as available, which is right.
+        # A trap that sleeps is available, also to a Home Assistant that starts meanwhile: `health` says when it wakes.
         "availability_topic": topics.status,
+        "availability_template": "{{ 'offline' if value == 'offline' else 'online' }}",
         "payload_available": "online",
         "payload_not_available": "offline",
         "components": {key: {"unique_id": f"edge-watch_{name}_{key}", **each} for key, each in components.items()},
@@ -91,28 +93,59 @@ def _last(topics: Topics) -> dict[str, dict[str, object]]:
             "platform": "event",
             "name": "Sighting",
             "state_topic": alerts,
-            "event_types": ["sighting"],
-            "value_template": "{{ dict(value_json, event_type='sighting') | tojson }}",
+            # An automation on `sighting` leaves tests alone, and another can show that a test came.
+            "event_types": ["sighting", "test"],
+            "value_template": "{{ dict(value_json, event_type='test' if value_json.test else 'sighting') | tojson }}",
         },
     }
 
 
 def _diagnostics(topics: Topics) -> dict[str, dict[str, object]]:
+    of_health: dict[str, object] = {"state_topic": topics.health, "entity_category": "diagnostic"}
     measured: Mapping[str, tuple[str, dict[str, object]]] = {
         "temperature_c": ("Temperature", {"device_class": "temperature", "unit_of_measurement": "°C"}),
         "disk_free_mb": ("Free disk space", {"device_class": "data_size", "unit_of_measurement": "MB"}),
-        "outbox_depth": ("Waiting messages", {"icon": "mdi:tray-full"}),
         "inference_ms": ("Inference time", {"device_class": "duration", "unit_of_measurement": "ms"}),
+        "outbox_depth": ("Waiting messages", {"icon": "mdi:tray-full"}),
+        "refused": ("Refused messages", {"icon": "mdi:tray-remove"}),
+        "unheard": ("Messages nobody hears", {"icon": "mdi:ear-hearing-off"}),
+        "awaiting": ("Messages without a receipt", {"icon": "mdi:email-check-outline"}),
+        "dropped": ("Dropped messages", {"icon": "mdi:delete-alert", "state_class": "total_increasing"}),
+    }
+    # Home Assistant takes no state of more than 255 letters.
+    said: Mapping[str, tuple[str, str, dict[str, object]]] = {
+        "refused_why": ("Why refused", "(value_json.refused_why or 'nothing refused')[:255]", {}),
+        "snoozed": (
+            "Snoozed",
+            "('all' if '' in value_json.snoozed else value_json.snoozed | join(', ') or 'nothing')[:255]",
+            {"icon": "mdi:alarm-snooze"},
+        ),
+        "link": ("Link", "value_json.link", {"device_class": "enum", "options": list(typing.get_args(Link))}),
+        "next_contact_by": (
+            "Next contact by",
+            "value_json.next_contact_by | as_datetime",
+            {"device_class": "timestamp"},
+        ),
     }
     return {
-        key: {
-            "platform": "sensor",
-            "name": name,
-            "state_topic": topics.health,
-            "value_template": f"{{{{ value_json.{key} }}}}",
-            "state_class": "measurement",
-            "entity_category": "diagnostic",
-            **extra,
-        }
-        for key, (name, extra) in measured.items()
-    }
+        **{
+            key: {
+                "platform": "sensor", "name": name, "value_template": f"{{{{ value_json.{key} }}}}",
+                "state_class": "measurement", **of_health, **extra,
+            }
+            for key, (name, extra) in measured.items()
+        },
+        **{
+            key: {"platform": "sensor", "name": name, "value_template": f"{{{{ {template} }}}}", **of_health, **extra}
+            for key, (name, template, extra) in said.items()
+        },
+        "tampering": {
+            "platform": "binary_sensor",
+            "name": "Tampering",
+            "device_class": "problem",
+            "value_template": "{{ 'ON' if value_json.tampering else 'OFF' }}",
+            "json_attributes_topic": topics.health,
+            "json_attributes_template": "{{ {'kind': value_json.tampering} | tojson }}",
+            **of_health,
+        },
+    }  # fmt: skip

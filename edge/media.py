@@ -295,6 +295,11 @@ class Recorder:
         return sorted(path for path in self._folder.glob("*/*_*_*.*") if path.suffix in (".jpg", ".mp4"))
 
 
+def pictures_of(folder: Path, id: str) -> list[Path]:
+    """The pictures that are kept of the visit with this id: one, or none."""
+    return sorted(folder.glob(f"*/[!.]*_{id}.jpg"))
+
+
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size

@@ -7,7 +7,6 @@ import select
 import socket
 import ssl
 import time
-import uuid
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,10 +20,12 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.broker import Broker, BrokerError
 from edge.payloads import Message
-from edge.topics import Topics
+from edge.tls import answer_problem, context, handshake_problem, hint
+from models.errors import UsageError
 
 _UNSUPPORTED_PROTOCOL = 0x84
 _LOCAL_PATIENCE_S = 2.0
+_SILENCES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ class Link:
         received: messages of subscriptions.
         denied: reasons of subscriptions that the broker refused.
         max_packet: the largest packet in bytes that the broker takes, if it says so.
+        session_kept: whether the broker still knew this client when it connected.
+        says_refusals: whether the broker can say that it refuses a message: over MQTT 5.
 
     Args:
         broker: where to connect.
@@ -79,12 +82,14 @@ class Link:
         self.received: deque[Received] = deque()
         self.denied: deque[str] = deque()
         self.max_packet: int | None = None
+        self.session_kept = False
         self._client_id, self._will, self._session_s = client_id, will, session_s
         self._keepalive_s, self._timeout_s, self._largest = keepalive_s, timeout_s, largest
         self._protocol = MQTTProtocolVersion.MQTTv5
         self._client: paho.Client | None = None
         self._answer: ReasonCode | None = None
-        self._lost = ""
+        self._knows_5, self._silences = False, 0
+        self._lost = self._broken = ""
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
         self._waker.setblocking(False)
@@ -101,20 +106,28 @@ class Link:
             MQTTProtocolVersion.MQTTv5,
             min(_LOCAL_PATIENCE_S, self._timeout_s) if self.broker.local else self._timeout_s,
         )
-        if self._answer is None or self._answer.value == _UNSUPPORTED_PROTOCOL:
+        # But of one that has spoken MQTT 5 silence says something of the link, not of its version.
+        self._silences = self._silences + 1 if self._answer is None else 0
+        silent = self._answer is None and (not self._knows_5 or self._silences > _SILENCES)
+        if silent or (self._answer is not None and self._answer.value == _UNSUPPORTED_PROTOCOL):
             self._connect(MQTTProtocolVersion.MQTTv311, self._timeout_s)
+        elif self._answer is not None:
+            self._knows_5 = True
         if self._answer is None:
-            raise BrokerError(
-                f"expected an MQTT broker at {self.broker}, found {self._lost or 'silence'};"
-                " are address, port and TLS right?"
-            )
+            found = "a hang-up" if self._lost else "silence"
+            raise BrokerError(f"expected an MQTT broker at {self.broker}, found {found}; {hint(self.broker)}")
         if self._answer.is_failure:
             raise BrokerError(f"the MQTT broker at {self.broker} refuses: {self._answer}; see --credentials")
+
+    @property
+    def says_refusals(self) -> bool:
+        return self._protocol == MQTTProtocolVersion.MQTTv5
 
     def _connect(self, protocol: MQTTProtocolVersion, patience_s: float) -> None:
         """Open a connection and wait for `_answer`, which stays None if none comes."""
         self.close()
-        self._answer, self._lost, self.max_packet, self._protocol = None, "", None, protocol
+        self._answer, self._lost, self._broken = None, "", ""
+        self.max_packet, self._protocol = None, protocol
         for queue in (self.acks, self.received, self.denied):
             queue.clear()
         client = self._new_client()
@@ -131,12 +144,17 @@ class Link:
             else:
                 client.connect(self.broker.host, self.broker.port, self._keepalive_s)
         except (OSError, ValueError, MQTTException) as error:
+            if self.broker.tls and isinstance(error, OSError):
+                raise BrokerError(handshake_problem(self.broker, error)) from error
             raise BrokerError(f"no MQTT broker answers at {self.broker}: {error}") from error
         self._client = client
         deadline = time.monotonic() + patience_s
         with contextlib.suppress(BrokerError):
             while self._answer is None and time.monotonic() < deadline:
                 self.wait(deadline - time.monotonic())
+        client.on_log = client.on_socket_close = None
+        if self._answer is None and (problem := answer_problem(self.broker, self._broken)):
+            raise BrokerError(problem)
 
     def _new_client(self) -> paho.Client:
         client = paho.Client(
@@ -149,11 +167,16 @@ class Link:
         )
         client.connect_timeout = self._timeout_s
         if self.broker.tls:
-            client.tls_set_context(ssl.create_default_context())
+            try:
+                # Read again for each connection: a certificate may have been renewed.
+                client.tls_set_context(context(self.broker.ca, self.broker.certificate, self.broker.key))
+            except UsageError as error:
+                raise BrokerError(str(error)) from error
         if self.broker.user is not None:
             client.username_pw_set(self.broker.user, self.broker.password)
         if self._will:
             client.will_set(self._will.topic, self._will.payload, self._will.qos, self._will.retain)
+        client.on_log, client.on_socket_close = self._on_log, self._on_socket_close
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = lambda _client, _data, mid, reason, _properties: self.acks.append(
@@ -166,10 +189,23 @@ class Link:
         return client
 
     def _on_connect(
-        self, _client: object, _data: object, _flags: object, reason: ReasonCode, more: Properties | None
+        self, _client: object, _data: object, flags: paho.ConnectFlags, reason: ReasonCode, more: Properties | None
     ) -> None:
-        self._answer = reason
+        self._answer, self.session_kept = reason, flags.session_present
         self.max_packet = getattr(more, "MaximumPacketSize", None)
+
+    # Why TLS broke before the broker's answer is nowhere else: paho logs a failed read, and after a failed write the
+    # broker's last word is still to be read.
+
+    def _on_log(self, _client: object, _data: object, _level: int, text: str) -> None:
+        self._broken += text
+
+    def _on_socket_close(self, _client: object, _data: object, sock: object) -> None:
+        if isinstance(sock, ssl.SSLSocket):
+            try:
+                sock.recv(1)
+            except OSError as error:
+                self._broken += str(error)
 
     def _on_disconnect(self, _client: object, _data: object, _flags: object, reason: ReasonCode, _more: object) -> None:
         self._lost = str(reason)
@@ -263,31 +299,3 @@ class Link:
 
 def _properties(kind: int) -> Properties:
     return Properties(kind)  # type: ignore[no-untyped-call]
-
-
-def round_trip(broker: Broker, topics: Topics, timeout_s: float = 10.0) -> float:
-    """Send a message to oneself through the broker; return the seconds from publishing to receiving.
-
-    Raises:
-        BrokerError: no connection, or the message did not come back in time (an access rule may forbid the topic).
-    """
-    topic, token = f"{topics.base}/check", uuid.uuid4().hex
-    link = Link(broker, f"edge-watch-check-{token[:8]}", timeout_s=timeout_s)
-    try:
-        link.connect()
-        link.subscribe([topic], qos=1)
-        started = time.monotonic()
-        link.publish(Message(topic, token.encode()))
-        refused: list[str] = []
-        while not refused and (left := started + timeout_s - time.monotonic()) > 0:
-            link.wait(left)
-            if any(received.payload == token.encode() for received in link.received):
-                return time.monotonic() - started
-            refused = [*link.denied, *(reason for _, code, reason in link.acks if code >= 0x80)]
-        found = ", ".join(refused) or "no answer in time"
-        raise BrokerError(
-            f"a message on {topic} does not come back from {broker}: {found}; may this user use the topic?"
-        )
-    finally:
-        link.disconnect()
-        link.release()

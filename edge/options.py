@@ -187,9 +187,45 @@ OPTIONS = (
         "the Raspberry Pi's camera has no infrared filter: colours to fit, and grey pictures in the dark",
     ),
     Option("model", PATH, "BUNDLE", "a converted model bundle (default: the published one)"),
-    Option("broker", TEXT, "URL", "mqtt://HOST:PORT or mqtts://HOST:PORT (default: mqtt://localhost:1883)"),
+    Option(
+        "broker",
+        TEXT,
+        "HOST[:PORT]",
+        "the MQTT broker; by TLS unless it is this computer, also as mqtts://HOST:PORT or mqtt://HOST:PORT (default: "
+        "mqtt://localhost:1883)",
+    ),
     Option("credentials", PATH, "FILE", "file with a line `user` and a line `password` for the broker"),
+    Option("ca", PATH, "FILE", "trust the broker by this authority's certificate (default: the system's authorities)"),
+    Option("certificate", PATH, "FILE", "what this computer shows the broker of itself (default: nothing)"),
+    Option("key", PATH, "FILE", "the key of --certificate"),
+    Option(
+        "plain",
+        SWITCH,
+        "",
+        "unencrypted though the broker is another machine: anyone in between can read the alerts and the password",
+    ),
     Option("prefix", TEXT, "TOPIC", "what every topic begins with (default: edge-watch)"),
+    Option(
+        "link",
+        TEXT,
+        "",
+        "what the trap talks over: everything at once, or over a thin link the text and a crop of at most 10 kB (cell) "
+        "or the text alone (satellite), and the whole picture when it is asked for (default: lan)",
+        ("lan", "cell", "satellite"),
+    ),
+    Option(
+        "require_ack",
+        SWITCH,
+        "",
+        "keep each alert until a subscriber, as edge-listen, says that it has it (default: once one has ever said so)",
+    ),
+    Option("compact", SWITCH, "", "send each alert also as 40 bytes, for gateways of very thin links"),
+    Option(
+        "wakes_every",
+        SECONDS,
+        "SECONDS",
+        "the trap is switched off and on, and wakes at least this often: at its end it is `sleeping`, not `offline`",
+    ),
     Option("deployment", TEXT, "NAME", "the trap's name (default: this computer's)"),
     Option("latitude", NUMBER, "DEGREES", "where the trap hangs; sent with alerts"),
     Option("longitude", NUMBER, "DEGREES", "where the trap hangs; sent with alerts"),
@@ -286,6 +322,17 @@ OPTIONS = (
     Option("threads", WHOLE, "N", "threads of the model (default: 1)"),
     Option("pace", TEXT, "", "replay files at full speed or as recorded (default: full)", ("full", "real")),
 )
+
+
+BROKER = ("broker", "credentials", "ca", "certificate", "key", "plain")
+"""The settings that `edge.broker.Broker.of` reads."""
+
+
+def add_broker_options(parser: argparse.ArgumentParser) -> None:
+    """Add what says where the broker is, and who one is to it, to a command that is no trap."""
+    for option in OPTIONS:
+        if option.name in BROKER:
+            option.add_to(parser)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

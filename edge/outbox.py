@@ -6,14 +6,14 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from edge.database import Database
-from edge.looks import from_text, to_text
 from edge.payloads import Message
-from edge.types import Alert, BBox, Sighting
+from edge.records import Records, store
+from edge.room import make_room, trim
+from edge.tables import MIGRATIONS
+from edge.types import Alert, Sighting
 from models.errors import OutboxError
 
 __all__ = ["DEFAULT_MAX_BYTES", "FILE_NAME", "Counts", "Outbox", "OutboxError", "Stored"]
@@ -21,47 +21,13 @@ __all__ = ["DEFAULT_MAX_BYTES", "FILE_NAME", "Counts", "Outbox", "OutboxError", 
 DEFAULT_MAX_BYTES = 256 * 1024 * 1024
 FILE_NAME = "edge-watch.sqlite"
 
-_MAX_ROWS = 100_000
-_LONGEST_DELAY_S = 3600.0
-_MOST_LIKE = 5
+_LONGEST_DELAY_S, _LONGEST_RECEIPT_S = 3600.0, 86400.0
+_BALLAST = 2_000_000
+"""Bytes: some hundred alerts' texts and the journal that they go through."""
 
-_MIGRATIONS = (
-    """
-    CREATE TABLE messages (
-        row INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, priority INTEGER NOT NULL, picture INTEGER NOT NULL,
-        topic TEXT NOT NULL, qos INTEGER NOT NULL, retain INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
-        retry_at REAL NOT NULL DEFAULT 0, refused TEXT NOT NULL DEFAULT '', payload BLOB NOT NULL);
-    CREATE INDEX messages_in_order ON messages (priority, row);
-    CREATE TABLE alerts (
-        row INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, species TEXT NOT NULL, source TEXT NOT NULL,
-        event_start TEXT NOT NULL, event_start_unix REAL NOT NULL);
-    CREATE INDEX alerts_by_species ON alerts (species, event_start_unix);
-    CREATE TABLE sightings (
-        row INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, type TEXT NOT NULL, species TEXT NOT NULL,
-        scientific_name TEXT NOT NULL, observation_type TEXT NOT NULL, probability REAL NOT NULL,
-        event_start TEXT NOT NULL, last_seen TEXT NOT NULL, event_end TEXT, lighting TEXT NOT NULL,
-        frames INTEGER NOT NULL, x REAL NOT NULL, y REAL NOT NULL, width REAL NOT NULL, height REAL NOT NULL,
-        frame_width INTEGER NOT NULL, frame_height INTEGER NOT NULL, source TEXT NOT NULL, replay INTEGER NOT NULL,
-        pictured INTEGER NOT NULL, last_seen_unix REAL NOT NULL);
-    CREATE INDEX sightings_by_time ON sightings (last_seen_unix);
-    CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-    """,
-    "ALTER TABLE sightings ADD COLUMN timestamp_issues INTEGER NOT NULL DEFAULT 0;",
-    """
-    ALTER TABLE sightings ADD COLUMN count INTEGER NOT NULL DEFAULT 1;
-    ALTER TABLE sightings ADD COLUMN members TEXT NOT NULL DEFAULT '';
-    ALTER TABLE sightings ADD COLUMN evidence TEXT NOT NULL DEFAULT '';
-    """,
-)
-_PLAIN = (
-    *("id", "type", "species", "scientific_name", "observation_type", "probability"),
-    *("lighting", "frames", "source", "replay", "pictured"),
-    *("timestamp_issues", "count"),
-)
-_TIMES = ("event_start", "last_seen", "event_end")
-_BOX = ("x", "y", "width", "height")
-_SIZE = ("frame_width", "frame_height")
-_COLUMNS = (*_PLAIN, *_TIMES, *_BOX, *_SIZE, "members", "evidence")
+# What `taken` says of a message: the broker does not have it; it has, and a subscriber's receipt is waited for; it had,
+# but the connection has ended since, so that it may have lost it.
+_WAITS, _TAKEN, _DOUBTFUL = 0, 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +41,27 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What waits, what of it the broker refused, and what was deleted for lack of space since the file was begun."""
+    """What waits, and what was deleted for lack of space since the file was begun.
 
-    depth: int
-    refused: int
-    dropped_pictures: int
-    dropped_texts: int
-    dropped_sightings: int
+    Of the `depth` messages that wait, `refused` were refused by the broker (`refused_why`: what it said of the latest),
+    to `unheard` nobody was subscribed, and of `awaiting`, which the broker has, a subscriber's receipt has yet to come.
+    """
+
+    depth: int = 0
+    refused: int = 0
+    unheard: int = 0
+    awaiting: int = 0
+    refused_why: str | None = None
+    dropped_pictures: int = 0
+    dropped_texts: int = 0
+    dropped_sightings: int = 0
 
     @property
     def dropped(self) -> int:
         return self.dropped_pictures + self.dropped_texts + self.dropped_sightings
 
 
-class Outbox(Database):
+class Outbox(Records):
     """The trap's durable memory; every method may raise OutboxError, and then nothing of it was stored.
 
     Attributes:
@@ -101,7 +74,7 @@ class Outbox(Database):
 
     def __init__(self, path: Path, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
         self.on_put: Callable[[], None] = lambda: None
-        super().__init__(path, _MIGRATIONS, max_bytes)
+        super().__init__(path, MIGRATIONS, max_bytes, _BALLAST)
 
     def __enter__(self) -> Outbox:
         return self
@@ -119,18 +92,13 @@ class Outbox(Database):
         def work(db: sqlite3.Connection) -> bool:
             if db.execute("SELECT 1 FROM alerts WHERE id = ?", (sighting.id,)).fetchone():
                 return False
-            kept = self._make_room(db, messages)
+            self._put(db, messages)
             start = sighting.event_start
             db.execute(
                 "INSERT INTO alerts (id, species, source, event_start, event_start_unix) VALUES (?, ?, ?, ?, ?)",
                 (sighting.id, sighting.species, sighting.source, start.isoformat(), start.timestamp()),
             )
-            db.executemany(
-                "INSERT INTO messages (id, priority, picture, topic, qos, retain, payload)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [(m.id, m.priority, m.picture, m.topic, m.qos, m.retain, m.payload) for m in kept],
-            )
-            _store_sighting(db, sighting)
+            store(db, sighting)
             return True
 
         stored = self.run(work)
@@ -138,81 +106,164 @@ class Outbox(Database):
             self.on_put()
         return stored
 
+    def put(self, messages: Sequence[Message]) -> None:
+        """Store messages that belong to no new alert: a picture that was asked for, a test."""
+        self.run(lambda db: self._put(db, messages))
+        self.on_put()
+
+    def _put(self, db: sqlite3.Connection, messages: Sequence[Message]) -> None:
+        db.executemany(
+            "INSERT INTO messages (id, priority, picture, topic, qos, retain, receipt, size, payload)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (m.id, m.priority, m.picture, m.topic, m.qos, m.retain, m.receipt, len(m.payload), m.payload)
+                for m in make_room(db, messages)
+            ],
+        )
+
     def save_sighting(self, sighting: Sighting) -> None:
         """Record a visit as it stands now, in place of what was recorded of it; its picture is not kept here."""
 
         def work(db: sqlite3.Connection) -> None:
             if sighting.type == "new":
-                _trim(db)
-            self._make_room(db, ())
-            _store_sighting(db, sighting)
+                trim(db)
+            make_room(db, ())
+            store(db, sighting)
 
         self.run(work)
 
-    # What the daemon asks after a restart.
-
-    def open_sightings(self, source: str, since: datetime, now: datetime) -> list[Sighting]:
-        """Visits at one source never ended, or last seen from `since` to `now`; oldest first, without pictures.
-
-        A visit of the future was stored under a clock that ran ahead: it is ended, but cannot go on.
-        """
-        return self._sightings(
-            "source = ? AND (type != 'end' OR last_seen_unix BETWEEN ? AND ?) ORDER BY last_seen_unix, row",
-            *(source, since.timestamp(), now.timestamp()),
-        )
-
-    def alerted(self, id: str) -> bool:
-        return self.run(lambda db: db.execute("SELECT 1 FROM alerts WHERE id = ?", (id,)).fetchone()) is not None
-
-    def last_alert(self, species: str, source: str | None = None) -> datetime | None:
-        """The `event_start` of a species' latest alert, from all sources or from one."""
-        row = self.run(
-            lambda db: db.execute(
-                "SELECT event_start FROM alerts WHERE species = ? AND (? IS NULL OR source = ?)"
-                " ORDER BY event_start_unix DESC LIMIT 1",
-                (species, source, source),
-            ).fetchone()
-        )
-        return datetime.fromisoformat(row[0]) if row else None
-
-    # What people ask.
-
-    def sightings_like(self, begin: str) -> list[Sighting]:
-        """Visits whose id begins so, newest first, `_MOST_LIKE` at most; no wildcards."""
-        return self._sightings("substr(id, 1, ?) = ? ORDER BY row DESC LIMIT ?", len(begin), begin, _MOST_LIKE)
-
-    def newest_sightings(self, limit: int) -> list[Sighting]:
-        """The visits that began last, newest first."""
-        return self._sightings("1 ORDER BY row DESC LIMIT ?", limit)
-
-    def _sightings(self, where: str, *values: object) -> list[Sighting]:
-        rows = self.run(
-            lambda db: db.execute(f"SELECT {', '.join(_COLUMNS)} FROM sightings WHERE {where}", values).fetchall()
-        )
-        return [_sighting(row) for row in rows]
-
     # What the publisher does.
 
-    def pending(self, limit: int, skip: Collection[int] = ()) -> list[Stored]:
-        """The next messages to send, by priority and then by age; `skip` names rows that are under way."""
-        marks = ", ".join("?" * len(skip))
+    def newest_row(self) -> int:
+        """The row that was given last; what is stored from now on has a higher one."""
+        found = self.read(lambda db: db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'messages'").fetchone())
+        return found[0] if found else 0
+
+    def pending(
+        self, limit: int, skip: Collection[int] = (), paused: Collection[str] = (), live: int = 0
+    ) -> list[Stored]:
+        """The next messages to send, by priority and then by age.
+
+        Args:
+            limit: how many at most.
+            skip: rows that are under way.
+            paused: topics of which none are sent now.
+            live: rows above this one go before others of their priority, so that what happens now does not wait for
+                all that happened before.
+        """
         now = time.time()
-        rows = self.run(
-            lambda db: db.execute(
-                "SELECT row, topic, payload, qos, retain, priority, id, picture, attempts FROM messages"
-                # A time too far ahead was set by a clock that was wrong: it does not count.
-                f" WHERE (retry_at <= ? OR retry_at > ?) AND row NOT IN ({marks}) ORDER BY priority, row LIMIT ?",
-                (now, now + _LONGEST_DELAY_S, *skip, limit),
-            ).fetchall()
-        )
+        # A time too far ahead was set by a clock that was wrong: it does not count.
+        due = "(retry_at <= ? OR retry_at > ?)"
+        marks, names = ", ".join("?" * len(skip)), ", ".join("?" * len(paused))
+        where = f"taken != {_TAKEN} AND {due} AND row NOT IN ({marks}) AND topic NOT IN ({names})"
+        values = (now, now + _LONGEST_DELAY_S, *skip, *paused, limit)
+
+        def work(db: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            found: list[tuple[int, bool, int]] = []
+            for old, side in ((False, ">"), (True, "<=")):
+                order = f"row {side} ? AND {where} ORDER BY priority, row LIMIT ?"
+                rows = db.execute(f"SELECT priority, row FROM messages WHERE {order}", (live, *values)).fetchall()
+                found += [(priority, old, row) for priority, row in rows]
+            columns = "row, topic, payload, qos, retain, priority, id, picture, receipt, attempts"
+            one = f"SELECT {columns} FROM messages WHERE row = ?"
+            return [db.execute(one, (row,)).fetchone() for _, _, row in sorted(found)[:limit]]
+
         return [
-            Stored(row, Message(topic, payload, qos, bool(retain), priority, id, bool(picture)), attempts)
-            for row, topic, payload, qos, retain, priority, id, picture, attempts in rows
+            Stored(row, Message(topic, payload, qos, bool(retain), priority, id, bool(image), bool(receipt)), attempts)
+            for row, topic, payload, qos, retain, priority, id, image, receipt, attempts in self.read(work)
         ]
 
-    def delivered(self, *rows: int) -> None:
-        """Forget messages that the broker has taken."""
-        self.run(lambda db: db.executemany("DELETE FROM messages WHERE row = ?", [(row,) for row in rows]))
+    def delivered(self, *rows: int, receipt_in_s: float | None = None) -> None:
+        """The broker has messages, and somebody is subscribed: forget them.
+
+        Args:
+            receipt_in_s: keep those of which a subscriber's receipt has yet to come, and send them again when none has
+                come after so long, twice as long each time, up to a day; None where nobody sends receipts.
+        """
+        marks, now = [(row,) for row in rows], time.time()
+
+        def work(db: sqlite3.Connection) -> None:
+            if receipt_in_s is not None:
+                delay = f"min({_LONGEST_RECEIPT_S}, {receipt_in_s} * (1 << min(attempts, 20)))"
+                db.executemany(
+                    f"UPDATE messages SET taken = {_TAKEN}, taken_at = {now!r}, retry_at = {now!r} + {delay},"
+                    " unheard = 0, refused = '' WHERE row = ? AND receipt",
+                    marks,
+                )
+                db.executemany("DELETE FROM messages WHERE row = ? AND NOT receipt", marks)
+            else:
+                db.executemany("DELETE FROM messages WHERE row = ?", marks)
+
+        self.run(work)
+
+    def receipted(self, receipts: Collection[tuple[str, bool, int]]) -> None:
+        """Subscribers have stored messages: forget them, and know from now on that there are receipts.
+
+        MQTT keeps the order: what was sent on the same topic before one of these, and has no receipt, did not come to
+        whoever sends them. It is sent again.
+
+        Args:
+            receipts: the alert's id, whether it was its picture, and the bytes of it.
+        """
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("INSERT OR IGNORE INTO counters (name, value) VALUES ('receipts', 1)")
+            latest: dict[str, float] = {}
+            for receipt in receipts:
+                same = "id = ? AND picture = ? AND size = ?"
+                for topic, taken_at in db.execute(f"SELECT topic, taken_at FROM messages WHERE {same}", receipt):
+                    latest[topic] = max(taken_at, latest.get(topic, 0.0))
+                db.execute(f"DELETE FROM messages WHERE {same}", receipt)
+            db.executemany(
+                f"UPDATE messages SET taken = {_DOUBTFUL}, attempts = attempts + 1, retry_at = 0"
+                f" WHERE taken = {_TAKEN} AND topic = ? AND taken_at < ?",
+                latest.items(),
+            )
+
+        self.run(work)
+
+    def doubt(self) -> None:
+        """Of what the broker has had for long enough without a receipt, doubt that it came: it is sent again."""
+        now = time.time()
+        self.run(
+            lambda db: db.execute(
+                f"UPDATE messages SET taken = {_DOUBTFUL}, attempts = attempts + 1, retry_at = 0"
+                f" WHERE taken = {_TAKEN} AND (retry_at <= ? OR retry_at > ?)",
+                (now, now + _LONGEST_RECEIPT_S),
+            )
+        )
+
+    def knows_receipts(self) -> bool:
+        """Whether a subscriber's receipt has ever come."""
+        found = self.read(lambda db: db.execute("SELECT 1 FROM counters WHERE name = 'receipts'").fetchone())
+        return found is not None
+
+    def reconnected(self, kept: bool, wait_s: float) -> None:
+        """The connection had ended: what the broker had without a receipt may be lost.
+
+        Args:
+            kept: the broker has kept this trap's session. It may have been set back all the same, as a broker that
+                crashed is, so that what stays without a receipt is sent again, but only after a while.
+            wait_s: that while; twice as long each time.
+        """
+
+        def work(db: sqlite3.Connection) -> None:
+            if not kept:
+                db.execute(f"UPDATE messages SET taken = {_WAITS}, retry_at = 0 WHERE taken != {_WAITS}")
+                return
+            delay = f"min({_LONGEST_DELAY_S}, ? * (1 << min(attempts, 10)))"
+            db.execute(
+                f"UPDATE messages SET taken = {_DOUBTFUL}, attempts = attempts + 1, retry_at = ? + {delay}"
+                f" WHERE taken = {_TAKEN}",
+                (time.time(), wait_s),
+            )
+
+        self.run(work)
+
+    def unheard(self, *rows: int) -> None:
+        """The broker took messages although nobody is subscribed: they are kept."""
+        marks = [(row,) for row in rows]
+        self.run(lambda db: db.executemany("UPDATE messages SET unheard = 1, refused = '' WHERE row = ?", marks))
 
     def refused(self, row: int, reason: str, retry_in_s: float) -> None:
         """Keep a message that the broker refused, and let it wait before it is tried again."""
@@ -224,104 +275,33 @@ class Outbox(Database):
             )
         )
 
+    def replace(self, row: int, payload: bytes) -> None:
+        """Put a smaller picture in the place of one that is too large."""
+        new = "payload = ?, size = ?, attempts = 0, refused = '', retry_at = 0"
+        self.run(lambda db: db.execute(f"UPDATE messages SET {new} WHERE row = ?", (payload, len(payload), row)))
+
+    def waits(self, message: Message) -> bool:
+        """Whether a picture like this one is to be sent already."""
+        same = f"id = ? AND picture AND size = ? AND taken != {_TAKEN}"
+        values = (message.id, len(message.payload))
+        return self.read(lambda db: db.execute(f"SELECT 1 FROM messages WHERE {same}", values).fetchone()) is not None
+
+    def forget_picture(self, id: str) -> None:
+        """A picture is not to be sent any more."""
+        self.run(lambda db: db.execute("DELETE FROM messages WHERE id = ? AND picture", (id,)))
+
     def depth(self) -> int:
         """How many messages wait."""
         return self.counts().depth
 
     def counts(self) -> Counts:
         def work(db: sqlite3.Connection) -> Counts:
-            depth, refused = db.execute("SELECT count(*), total(refused != '') FROM messages").fetchone()
+            depth, refused, unheard, awaiting = db.execute(
+                f"SELECT count(*), total(refused != ''), total(unheard), total(taken != {_WAITS}) FROM messages"
+            ).fetchone()
+            why = db.execute("SELECT refused FROM messages WHERE refused != '' ORDER BY row DESC LIMIT 1").fetchone()
             dropped = dict(db.execute("SELECT name, value FROM counters"))
-            return Counts(depth, int(refused), *(dropped.get(name, 0) for name in ("pictures", "texts", "sightings")))
+            lost = [dropped.get(name, 0) for name in ("pictures", "texts", "sightings")]
+            return Counts(depth, int(refused), int(unheard), int(awaiting), why[0] if why else None, *lost)
 
-        return self.run(work)
-
-    def _make_room(self, db: sqlite3.Connection, messages: Sequence[Message]) -> list[Message]:
-        """Delete what is worth least until `messages` fit; return those that do (a picture may be too big)."""
-        kept = list(messages)
-        while self._missing_pages(db, kept) > 0:
-            worst = db.execute(_WORST).fetchone()
-            if worst and worst[1]:
-                _drop(db, "pictures", "DELETE FROM messages WHERE row = ?", (worst[0],))
-            elif any(message.picture for message in kept):
-                left = [message for message in kept if not message.picture]
-                _count(db, "pictures", len(kept) - len(left))
-                kept = left
-            elif not _drop(db, "sightings", _OLD_SIGHTINGS, (100,)):
-                if not worst:
-                    break
-                _drop(db, "texts", "DELETE FROM messages WHERE row = ?", (worst[0],))
-        return kept
-
-    def _missing_pages(self, db: sqlite3.Connection, messages: Sequence[Message]) -> int:
-        size, most, used, free = (
-            db.execute(f"PRAGMA {name}").fetchone()[0]
-            for name in ("page_size", "max_page_count", "page_count", "freelist_count")
-        )
-        # Rows and index entries take a page or two each, and a tree may split: better a little early than SQLITE_FULL.
-        needed = sum(len(message.payload) // (size - 4) + 4 for message in messages) + 16
-        return int(needed - (most - used + free))
-
-
-_WORST = "SELECT row, picture FROM messages ORDER BY picture DESC, priority DESC, row LIMIT 1"
-# Visits that are over and were never alerted, oldest first.
-_OLD_SIGHTINGS = (
-    "DELETE FROM sightings WHERE row IN (SELECT row FROM sightings WHERE type = 'end'"
-    " AND id NOT IN (SELECT id FROM alerts) ORDER BY row LIMIT ?)"
-)
-
-
-def _trim(db: sqlite3.Connection) -> None:
-    for table in ("sightings", "alerts"):
-        excess = db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] - _MAX_ROWS + 1
-        if excess > 0:
-            statement = f"DELETE FROM {table} WHERE row IN (SELECT row FROM {table} ORDER BY row LIMIT ?)"
-            deleted = db.execute(statement, (excess,)).rowcount
-            if table == "sightings":
-                _count(db, "sightings", deleted)
-
-
-def _drop(db: sqlite3.Connection, counter: str, statement: str, values: tuple[int, ...]) -> int:
-    deleted = db.execute(statement, values).rowcount
-    _count(db, counter, deleted)
-    return deleted
-
-
-def _count(db: sqlite3.Connection, name: str, more: int) -> None:
-    if more:
-        db.execute(
-            "INSERT INTO counters (name, value) VALUES (?, ?)"
-            " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-            (name, more),
-        )
-
-
-def _store_sighting(db: sqlite3.Connection, sighting: Sighting) -> None:
-    row = {
-        **{name: getattr(sighting, name) for name in _PLAIN},
-        **{name: moment.isoformat() if (moment := getattr(sighting, name)) else None for name in _TIMES},
-        **dict(zip(_BOX, sighting.box.as_tuple(), strict=True)),
-        **dict(zip(_SIZE, sighting.frame_size, strict=True)),
-        "members": ",".join(sighting.members),
-        "evidence": to_text(sighting.evidence, sighting.event_start),
-        "last_seen_unix": sighting.last_seen.timestamp(),
-    }
-    updates = ", ".join(f"{column} = excluded.{column}" for column in row if column != "id")
-    db.execute(
-        f"INSERT INTO sightings ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"
-        f" ON CONFLICT (id) DO UPDATE SET {updates}",
-        tuple(row.values()),
-    )
-
-
-def _sighting(row: Sequence[Any]) -> Sighting:
-    values = dict(zip(_COLUMNS, row, strict=True))
-    for name in _TIMES:
-        values[name] = datetime.fromisoformat(values[name]) if values[name] else None
-    values["members"] = tuple(filter(None, values["members"].split(",")))
-    values["evidence"] = from_text(values["evidence"], values["event_start"])
-    box = BBox(*(values.pop(name) for name in _BOX))
-    width, height = (values.pop(name) for name in _SIZE)
-    for name in ("replay", "pictured", "timestamp_issues"):
-        values[name] = bool(values[name])
-    return Sighting(**values, box=box, frame_size=(width, height))
+        return self.read(work)

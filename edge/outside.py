@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import threading
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 
@@ -22,37 +19,20 @@ Outside = Callable[[], bool]
 LOOK_FOR, LOOK_EVERY = timedelta(seconds=3), timedelta(seconds=0.19)
 """How long and how often the whole frame is looked at when something asks: looks at an animal that stands still add up
 slowly, and those that follow one another at once tell nothing new."""
-MOST_BYTES = 1000
-MOST_IDS = 1000
-SAY_EVERY_S = 60.0
 
 
 class Looks:
-    """The trap's ear for `command/look`; the thread of the MQTT connection hears, the path from frame to alert asks.
+    """Looks that are asked for by command: the thread of the MQTT connection asks, the path from frame to alert looks.
 
-    Whatever is heard, nothing but a look at the next frames comes of it.
-
-    Attributes:
-        refused: commands that were none.
+    Nothing but a look at the next frames comes of it.
     """
 
     def __init__(self) -> None:
-        self.refused = 0
         self._asked = threading.Event()
-        # In memory only: a command that is heard again after a restart costs a look, which does no harm.
-        self._heard: deque[str] = deque(maxlen=MOST_IDS)
-        self._say_at = float("-inf")
 
-    def hear(self, payload: bytes, retained: bool = False) -> None:
-        """Take a command; one that is retained was meant for another time, and one with a known id came twice."""
-        if retained:
-            return
-        id = _command_id(payload)
-        if id is None:
-            self._refuse(payload)
-        elif id not in self._heard:
-            self._heard.append(id)
-            self._asked.set()
+    def ask(self) -> None:
+        """Ask for a look."""
+        self._asked.set()
 
     def asked(self) -> bool:
         """Whether a look was asked for since the last call."""
@@ -61,31 +41,6 @@ class Looks:
         if was:
             log.info("a look was asked for by command")
         return was
-
-    def _refuse(self, payload: bytes) -> None:
-        self.refused += 1
-        # Whoever sends many of them must not fill the disk with lines.
-        if time.monotonic() >= self._say_at:
-            self._say_at = time.monotonic() + SAY_EVERY_S
-            log.warning(
-                'command/look: expected {"id": "...", "issued": "2026-05-01T06:15:30Z"} in at most %d bytes, found %r '
-                "(%d bytes); %d such commands so far were ignored",
-                MOST_BYTES, payload[:40], len(payload), self.refused,
-            )  # fmt: skip
-
-
-def _command_id(payload: bytes) -> str | None:
-    """The id of a command; None for what is no command."""
-    if len(payload) > MOST_BYTES:
-        return None
-    try:
-        found = json.loads(payload)
-        id, issued = found["id"], found["issued"]
-        # A trap's clock may be wrong, so how old a command is says nothing; but it has to be a time.
-        datetime.fromisoformat(issued)
-    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
-        return None
-    return id if isinstance(id, str) and id else None
 
 
 def open_trigger(trigger: str, looks: Looks) -> Outside:

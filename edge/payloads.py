@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 
+from edge.commands import Moment
 from edge.pictures import described
 from edge.topics import DEFAULT_PREFIX, Topics
 
@@ -20,8 +21,22 @@ ALERT_PRIORITY = 0
 PICTURE_PRIORITY = 1
 
 Status = Literal["online", "offline", "sleeping"]
+Pictures = Literal["whole", "crop", "nothing"]
 Link = Literal["lan", "cell", "satellite"]
 """What a trap talks over: it decides what is sent at once."""
+
+# What a JSON Schema says of a value beside its type, for edge.schemas; to everybody else these are the plain types.
+Version = Annotated[int, ("const", SCHEMA_VERSION)]
+Uuid = Annotated[str, ("format", "uuid")]
+Share = Annotated[float, ("minimum", 0), ("maximum", 1)]
+Count = Annotated[int, ("minimum", 0)]
+AtLeastOne = Annotated[int, ("minimum", 1)]
+Measure = Annotated[float, ("minimum", 0)]
+Latitude = Annotated[float, ("minimum", -90), ("maximum", 90)]
+Longitude = Annotated[float, ("minimum", -180), ("maximum", 180)]
+Shares = Annotated[list[Share], ("minItems", 4), ("maxItems", 4)]
+Pixels = Annotated[list[int], ("minItems", 4), ("maxItems", 4)]
+Empty = Annotated[list[str], ("maxItems", 0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +44,7 @@ class Message:
     """One MQTT message; `id` (a user property over MQTT 5) is the alert's and is the same on every retry.
 
     `priority`: the lowest is sent first. `picture`: its payload is an image, which may be dropped before text is.
+    `receipt`: where subscribers tell what they have stored, it is kept until one does.
     """
 
     topic: str
@@ -38,31 +54,39 @@ class Message:
     priority: int = ALERT_PRIORITY
     id: str = ""
     picture: bool = False
+    receipt: bool = True
 
 
 class Location(TypedDict):
     """Where a trap hangs, in degrees (WGS 84)."""
 
-    latitude: float
-    longitude: float
+    latitude: Latitude
+    longitude: Longitude
 
 
 class AlertPayload(TypedDict):
-    """`alert/<species>`: one per event. `box` is [x, y, width, height] as shares 0-1 of the picture, from top left."""
+    """`alert/<species>`: one per event, with the same `id` each time that it comes.
 
-    schema_version: int
-    id: str
+    `probability` is calibrated; `frames` support it so far, and `count` animals were seen at once. `members`: the
+    look-alikes that share the evidence where `species` is a group. `event_end` is null while the visit goes on.
+    `lighting`: `night` is an infrared-grey picture. `box` is [x, y, width, height] as shares 0-1 of the picture, from
+    top left. `image_topic` and `location` are null where there is none, or it is not told. `replay`: of a recording.
+    `timestamp_issues`: the trap's clock was not set. `test`: somebody asked for it, and nothing was seen.
+    """
+
+    schema_version: Version
+    id: Uuid
     deployment: str
     species: str
     scientific_name: str
-    probability: float
-    event_start: str
-    event_end: str | None
-    lighting: str
-    frames: int
-    count: int
+    probability: Share
+    event_start: Moment
+    event_end: Moment | None
+    lighting: Literal["day", "night"]
+    frames: Count
+    count: AtLeastOne
     members: list[str]
-    box: list[float]
+    box: Shares
     image_topic: str | None
     location: Location | None
     model: str
@@ -74,7 +98,7 @@ class AlertPayload(TypedDict):
 class ReplyPayload(TypedDict):
     """`reply`: the answer to the `command` with this `id`; `says` is one line."""
 
-    schema_version: int
+    schema_version: Version
     id: str
     command: str
     done: bool
@@ -84,25 +108,33 @@ class ReplyPayload(TypedDict):
 class FrigateObject(TypedDict):
     """A tracked object in Frigate's words: times in Unix seconds, `box` [left, top, right, bottom] in pixels."""
 
-    id: str
+    id: Uuid
     camera: str
-    frame_time: float
+    frame_time: Measure
     label: str
     sub_label: None
-    top_score: float
-    score: float
+    top_score: Share
+    score: Share
     false_positive: bool
-    start_time: float
-    end_time: float | None
-    box: list[int]
-    area: int
-    ratio: float
-    current_zones: list[str]
-    entered_zones: list[str]
+    start_time: Measure
+    end_time: Measure | None
+    box: Pixels
+    area: Count
+    ratio: Measure
+    current_zones: Empty
+    entered_zones: Empty
     has_snapshot: bool
     has_clip: bool
     active: bool
     stationary: bool
+
+
+class EventPayload(TypedDict):
+    """`events`: a change of a visit; with `new` there is no past, and `before` repeats `after`."""
+
+    type: Literal["new", "update", "end"]
+    before: FrigateObject
+    after: FrigateObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,44 +152,78 @@ class Health:
     how often opening it again helped; `restarts`: how often the program began anew because that did not help.
     """
 
-    uptime_s: float
-    frames: int
-    skipped: int
-    inference_ms: float | None
+    uptime_s: Measure
+    frames: Count
+    skipped: Count
+    inference_ms: Measure | None
     temperature_c: float | None
-    disk_free_mb: float | None
-    outbox_depth: int
-    dropped: int
-    refused: int
-    unheard: int
-    next_contact_by: float
-    withheld: int = 0
-    spots: int = 0
-    tampering: str | None = None
-    lux: float | None = None
-    stalls: int = 0
-    reopened: int = 0
-    restarts: int = 0
-    people: int = 0
-    sent: float = 0.0
+    disk_free_mb: Measure | None
+    outbox_depth: Count
+    dropped: Count
+    refused: Count
+    unheard: Count
+    next_contact_by: Measure
+    withheld: Count = 0
+    spots: Count = 0
+    tampering: Literal["dark", "covered", "blurred", "turned"] | None = None
+    lux: Measure | None = None
+    stalls: Count = 0
+    reopened: Count = 0
+    restarts: Count = 0
+    people: Count = 0
+    sent: Measure = 0.0
     link: Link = "lan"
-    awaiting: int = 0
+    awaiting: Count = 0
     refused_why: str | None = None
-    commands_refused: int = 0
+    commands_refused: Count = 0
     snoozed: tuple[str, ...] = ()
     set_aside: bool = False
 
 
-def alert_messages(alert: Alert, prefix: str = DEFAULT_PREFIX) -> tuple[Message, ...]:
-    """The alert's text and, if there is one, its picture, both with the alert's id."""
+def alert_messages(
+    alert: Alert, prefix: str = DEFAULT_PREFIX, pictures: Pictures = "whole", index: int | None = None
+) -> tuple[Message, ...]:
+    """The alert's text and what is sent of its picture, if there is one, all with the alert's id.
+
+    Args:
+        alert: what is told.
+        prefix: what every topic begins with.
+        pictures: what is sent of the picture before anybody asks.
+        index: the species' in the model's labels, to send the compact form too; None not to.
+    """
     sighting = alert.sighting
     topics = Topics(alert.deployment.name, prefix)
-    image_topic = topics.image(sighting.species) if sighting.image else None
-    text = Message(topics.alert(sighting.species), encode(alert_payload(alert, image_topic)), id=sighting.id)
-    if sighting.image is None or image_topic is None:
-        return (text,)
-    jpeg = described(sighting.image, sighting, alert.deployment, alert.model)
-    return text, Message(image_topic, jpeg, priority=PICTURE_PRIORITY, id=sighting.id, picture=True)
+    jpeg = _picture(alert, pictures)
+    image_topic = topics.image(sighting.species) if jpeg else None
+    found = [Message(topics.alert(sighting.species), encode(alert_payload(alert, image_topic)), id=sighting.id)]
+    if index is not None:
+        from edge import compact
+
+        payload = compact.encode(alert, index)
+        found.append(Message(topics.compact(sighting.species), payload, id=sighting.id, receipt=False))
+    if jpeg:
+        found.append(picture_message(topics, sighting, jpeg))
+    return tuple(found)
+
+
+def picture_message(topics: Topics, sighting: Sighting, jpeg: bytes) -> Message:
+    """A picture of a visit that says of itself what it shows (`edge.pictures.described`)."""
+    topic = topics.image(sighting.species)
+    return Message(topic, jpeg, priority=PICTURE_PRIORITY, id=sighting.id, picture=True)
+
+
+def _picture(alert: Alert, pictures: Pictures) -> bytes | None:
+    sighting = alert.sighting
+    if sighting.image is None or pictures == "nothing":
+        return None
+    whole = described(sighting.image, sighting, alert.deployment, alert.model)
+    if pictures == "whole":
+        return whole
+    from edge.thin import CROP_BYTES, cropped
+
+    metadata = len(whole) - len(sighting.image)
+    crop = cropped(sighting.image, sighting.box, CROP_BYTES - metadata)
+    return None if crop is None else described(crop, sighting, alert.deployment, alert.model)
 
 
 def alert_payload(alert: Alert, image_topic: str | None) -> AlertPayload:
@@ -191,9 +257,11 @@ def _location(deployment: Deployment) -> Location | None:
     return {"latitude": deployment.latitude, "longitude": deployment.longitude}
 
 
-def event_message(topics: Topics, kind: str, before: FrigateObject, after: FrigateObject) -> Message:
-    """A sighting's change on `events`; `kind` is `new`, `update` or `end`."""
-    payload = {"type": kind, "before": before, "after": after}
+def event_message(
+    topics: Topics, kind: Literal["new", "update", "end"], before: FrigateObject, after: FrigateObject
+) -> Message:
+    """A sighting's change on `events`."""
+    payload: EventPayload = {"type": kind, "before": before, "after": after}
     return Message(topics.events, encode(payload), qos=0, id=after["id"])
 
 

@@ -6,54 +6,68 @@ import logging
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from typing import Protocol
 
 from edge import homeassistant
 from edge.broker import Broker, BrokerError, keep_connected
-from edge.mqtt import Link
-from edge.outbox import Outbox, Stored
-from edge.outside import Looks
-from edge.payloads import FrigateObject, Health, Message, event_message, frigate_object, health_message, status_message
+from edge.commands import MalformedCommandError, read_command
+from edge.delivery import RECEIPT_S, REFUSED_S, Delivery
+from edge.links import LINKS, Talk
+from edge.mqtt import Link, Received
+from edge.outbox import Outbox
+from edge.payloads import (
+    FrigateObject,
+    Health,
+    Message,
+    Status,
+    event_message,
+    frigate_object,
+    health_message,
+    status_message,
+)
 from edge.topics import Topics
 from edge.types import Sighting
-from models.errors import OutboxError
 
 log = logging.getLogger(__name__)
 
-_NO_SUBSCRIBERS = 0x10
-_FAILURE = 0x80
-# So much is under way at a time: little enough that an urgent message does not wait behind a queue of pictures.
-_WINDOW, _WINDOW_BYTES = 8, 256 * 1024
-# Unconfirmed for this long, plus a second for each 1000 bytes under way (thin links), means a dead connection.
-_CONFIRM_S, _SLOWEST_BYTES_PER_S = 30.0, 1000.0
-_REFUSED_S = 30.0
 _TICK_S = 5.0
+_SESSION_S = 30 * 24 * 3600
+"""For so long the broker keeps receipts and commands for a trap that is away."""
 _LARGEST = 4096
 """Bytes of what is heard: no command and no status is nearly as large, and memory is small."""
+_LAST_RECEIPTS_S = 1.0
+"""How long receipts are waited for at the end, when everything is delivered."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    message: Message
-    stored: Stored | None
-    deadline: float
+class Commanded(Protocol):
+    """What obeys commands: `edge.actions.Actions`."""
+
+    def hear(self, name: str, payload: bytes) -> Message | None:
+        """Obey the command `name`; the answer to it, if there is one."""
+        ...
+
+    def refuse(self, name: str, error: MalformedCommandError) -> None:
+        """Count what is no command."""
+        ...
 
 
 class Publisher:
     """Delivers an outbox to a broker from a thread of its own; every public method but `stop` returns at once.
 
     Attributes:
-        unheard: alerts' messages that the broker took although nobody is subscribed (only MQTT 5 tells).
         connected: whether there is a connection now.
 
     Args:
         outbox: what is delivered; its `on_put` is set to wake this thread.
         topics: the trap's.
         broker: where to deliver.
-        announce: a retained message for each connection, Home Assistant's discovery; None for none.
-        looks: hears the commands on `command/look`; None for not to subscribe to them.
-        delays_s: the first and the longest wait before connecting again.
+        announce: a retained message, Home Assistant's discovery; None for none.
+        commanded: obeys commands; None to take receipts only.
+        talk: how to talk over this kind of link.
+        require_ack: wait for receipts although none has ever come.
+        delays_s: the first and the longest wait before connecting again; None for the link's.
         refused_s: the first wait before a refused message is tried again; doubles each time, up to an hour.
+        receipt_s: the first wait for a receipt after a connection has ended; doubles each time, up to an hour.
     """
 
     def __init__(
@@ -63,30 +77,32 @@ class Publisher:
         broker: Broker,
         *,
         announce: Message | None = None,
-        looks: Looks | None = None,
-        keepalive_s: int = 60,
-        delays_s: tuple[float, float] = (1.0, 60.0),
-        refused_s: float = _REFUSED_S,
+        commanded: Commanded | None = None,
+        talk: Talk = LINKS["lan"],
+        require_ack: bool = False,
+        delays_s: tuple[float, float] | None = None,
+        refused_s: float = REFUSED_S,
+        receipt_s: float = RECEIPT_S,
     ) -> None:
-        self.unheard = 0
         self.connected = False
-        self._outbox, self._topics, self._announce, self._refused_s = outbox, topics, announce, refused_s
-        self._looks = looks
+        self._topics, self._announce, self._commanded, self._talk = topics, announce, commanded, talk
         self._live: deque[Message] = deque(maxlen=100)
         self._health: Message | None = None
         self._before: dict[str, FrigateObject] = {}
-        self._sent: dict[int, _Sent] = {}
-        self._taken: set[int] = set()
         self._said: set[str] = set()
         self._stop, self._deadline = threading.Event(), float("inf")
+        self._farewell: Status = "offline"
+        self._announced = False
         self._link = Link(
             broker,
             f"edge-watch-{homeassistant.ascii_id(topics.deployment)}",
             will=status_message(topics, "offline"),
-            keepalive_s=keepalive_s,
+            session_s=_SESSION_S,
+            keepalive_s=talk.keepalive_s,
             largest=_LARGEST,
         )
-        self._delays_s = delays_s
+        self._delivery = Delivery(outbox, self._link, talk, require_ack, refused_s, receipt_s, self._say)
+        self._delays_s = delays_s or talk.pauses_s
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         outbox.on_put = self._link.wake
 
@@ -95,6 +111,8 @@ class Publisher:
 
     def event(self, sighting: Sighting) -> None:
         """Tell of a sighting's change on `events`, if there is a connection; nothing is kept for later."""
+        if not self._talk.events:
+            return
         after = frigate_object(sighting, self._topics.deployment)
         # A new one has no past, so `before` then repeats `after`, as in Frigate.
         before = self._before.pop(sighting.id, after)
@@ -107,9 +125,9 @@ class Publisher:
         self._health = health_message(self._topics, health)
         self._tell(self._health)
 
-    def stop(self, timeout_s: float = 5.0) -> None:
-        """Deliver what can be in `timeout_s`, say `offline`, disconnect; what is left stays in the outbox."""
-        self._deadline = time.monotonic() + timeout_s
+    def stop(self, timeout_s: float = 5.0, farewell: Status = "offline") -> None:
+        """Deliver what can be in `timeout_s`, say `farewell`, disconnect; what is left stays in the outbox."""
+        self._deadline, self._farewell = time.monotonic() + timeout_s, farewell
         self._stop.set()
         self._link.wake()
         if self._thread.is_alive():
@@ -127,34 +145,43 @@ class Publisher:
             self._link.connect,
             self._serve,
             self._stop,
-            last_try=lambda: bool(self._next(1)),
+            last_try=lambda: not self._delivery.idle(),
             delays_s=self._delays_s,
         )
         self._link.release()
 
     def _serve(self) -> None:
         """Deliver over a new connection until `stop`."""
-        self._sent.clear()
-        self._send(status_message(self._topics, "online"))
-        self._introduce()
+        self._delivery.begin()
+        self._delivery.send(status_message(self._topics, "online"))
+        # Over a link that costs money the broker is trusted to have kept it, unless it has forgotten this trap.
+        if self._talk.events or not (self._announced and self._link.session_kept):
+            self._introduce()
         if self._health is not None:
             self._link.publish(self._health)
         self._link.subscribe([homeassistant.STATUS_TOPIC], qos=0)
-        if self._looks is not None:
-            self._link.subscribe([self._topics.look], qos=1)
+        self._link.subscribe([self._topics.command("+")], qos=1)
         self.connected = True
         try:
             self._send_more()
             while not self._finished():
                 self._link.wait(min(_TICK_S, self._deadline - time.monotonic()))
                 self._take_answers()
+                self._delivery.doubt()
                 self._send_more()
         finally:
             self.connected = False
             self._live.clear()
-        self._send(status_message(self._topics, "offline"))
+        self._say_farewell()
+
+    def _say_farewell(self) -> None:
+        end = time.monotonic() + _LAST_RECEIPTS_S
+        while self._delivery.awaits() and time.monotonic() < min(end, self._deadline):
+            self._link.wait(0.1)
+            self._take_answers()
+        self._delivery.send(status_message(self._topics, self._farewell))
         end = time.monotonic() + 1.0
-        while self._sent and time.monotonic() < end:
+        while self._delivery.under_way() and time.monotonic() < end:
             self._link.wait(end - time.monotonic())
             self._take_answers()
         self._link.disconnect()
@@ -162,91 +189,62 @@ class Publisher:
     def _finished(self) -> bool:
         if not self._stop.is_set():
             return False
-        return time.monotonic() >= self._deadline or not (self._live or self._sent or self._next(1))
+        return time.monotonic() >= self._deadline or (not self._live and self._delivery.idle())
 
     def _introduce(self) -> None:
         if self._announce is not None:
-            self._send(self._announce)
+            self._delivery.send(self._announce)
+            self._announced = True
 
     def _send_more(self) -> None:
         while self._live:
             self._link.publish(self._live.popleft())
-        if len(self._sent) >= _WINDOW or self._bytes() >= _WINDOW_BYTES:
-            return
-        for stored in self._next(_WINDOW - len(self._sent)):
-            size = len(stored.message.payload) + len(stored.message.topic.encode()) + 128
-            if self._link.max_packet is not None and size > self._link.max_packet:
-                # The broker would drop the connection for it, and everything behind it would wait for ever.
-                self._refused(stored, f"larger than the broker's {self._link.max_packet} bytes")
-                continue
-            self._send(stored.message, stored)
-            if self._bytes() >= _WINDOW_BYTES:
-                return
-
-    def _send(self, message: Message, stored: Stored | None = None) -> None:
-        mid = self._link.publish(message)
-        patience = _CONFIRM_S + (self._bytes() + len(message.payload)) / _SLOWEST_BYTES_PER_S
-        self._sent[mid] = _Sent(message, stored, time.monotonic() + patience)
-
-    def _bytes(self) -> int:
-        return sum(len(sent.message.payload) for sent in self._sent.values())
+        self._delivery.send_more()
 
     def _take_answers(self) -> None:
         while self._link.acks:
-            mid, code, reason = self._link.acks.popleft()
-            sent = self._sent.pop(mid, None)
-            if sent is None:
-                continue
-            if code >= _FAILURE:
-                self._refused(sent.stored, reason, sent.message.topic)
-            elif sent.stored is not None:
-                # With 0x10 the broker has taken an alert that nobody hears. It is done all the same: QoS 1 ends at the
-                # broker, and a trap alone in the field must not fill up. But it is counted, and shows in `health`.
-                self.unheard += code == _NO_SUBSCRIBERS
-                self._taken.add(sent.stored.row)
-        self._forget_taken()
-        while self._link.received:
-            received = self._link.received.popleft()
+            self._delivery.answer(*self._link.acks.popleft())
+        heard = list(self._link.received)
+        self._link.received.clear()
+        for received in heard:
+            self._hear(received)
+        self._delivery.settle()
+        # Only now: a receipt that was not noted has to come again.
+        for received in heard:
             self._link.ack(received)
-            if received.topic == homeassistant.STATUS_TOPIC and received.payload == b"online":
-                self._introduce()
-            elif received.topic == self._topics.look and self._looks is not None:
-                self._looks.hear(received.payload, received.retained)
         while self._link.denied:
-            reason = self._link.denied.popleft()
-            if self._looks is not None:
-                self._say(f"the MQTT broker refuses a subscription: {reason}; may this user read {self._topics.look}?")
-        if any(sent.deadline < time.monotonic() for sent in self._sent.values()):
+            reason, topic = self._link.denied.popleft(), self._topics.command("+")
+            self._say(f"the MQTT broker refuses a subscription: {reason}; may this user read {topic}?")
+        if self._delivery.overdue():
             raise BrokerError(f"the MQTT broker at {self._link.broker} has confirmed nothing for too long")
 
-    def _refused(self, stored: Stored | None, reason: str, topic: str = "") -> None:
-        self._say(f"the MQTT broker refuses {stored.message.topic if stored else topic}: {reason}")
-        if stored is None:
+    def _hear(self, received: Received) -> None:
+        """Take a message; a retained command was meant for another time."""
+        if received.topic == homeassistant.STATUS_TOPIC:
+            if received.payload == b"online":
+                self._introduce()
+                self._delivery.hope()
             return
-        try:
-            self._outbox.refused(stored.row, reason, self._refused_s * 2 ** min(stored.attempts, 10))
-        except OutboxError as error:
-            self._say(str(error))
-
-    # A full disk stops deleting too. Then `_taken` remembers what need not be sent again, until deleting works.
-
-    def _forget_taken(self) -> None:
-        if not self._taken:
+        begin = self._topics.command("")
+        if received.retained or not received.topic.startswith(begin):
             return
+        name = received.topic.removeprefix(begin)
+        if name == "ack":
+            self._take_receipt(received.payload)
+        elif self._commanded is not None:
+            answer = self._commanded.hear(name, received.payload)
+            if answer is not None:
+                self._delivery.send(answer)
+        self._delivery.hope()
+
+    def _take_receipt(self, payload: bytes) -> None:
         try:
-            self._outbox.delivered(*self._taken)
-        except OutboxError as error:
-            self._say(str(error))
+            values = read_command("ack", payload).values
+        except MalformedCommandError as error:
+            if self._commanded is not None:
+                self._commanded.refuse("ack", error)
         else:
-            self._taken.clear()
-
-    def _next(self, limit: int) -> list[Stored]:
-        under_way = {sent.stored.row for sent in self._sent.values() if sent.stored}
-        try:
-            return self._outbox.pending(limit, skip=under_way | self._taken)
-        except OutboxError as error:
-            self._say(str(error))
-            return []
+            self._delivery.receipt(values["alert"], values["part"] == "image", values["size"])
 
     def _say(self, text: str) -> None:
         """Log a thing once."""

@@ -48,6 +48,15 @@ def checked(settings: Settings, labels: LabelMap) -> Settings:
     return found
 
 
+def meaning(labels: LabelMap, text: str) -> tuple[str, ...]:
+    """The classes and groups that a name stands for: itself, and of a group its classes and the groups within it.
+
+    Raises:
+        UnknownSpeciesError: the message lists near matches.
+    """
+    return tuple(_each(labels, {text: None}))
+
+
 def allowed(labels: LabelMap, settings: Settings) -> NDArray[np.bool_]:
     """(classes,) whether each class can be here; `settings` are `checked`. All but animals always can."""
     present = None if settings.present is None else {*settings.present, *settings.species}

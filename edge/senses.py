@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edge.cameras import Camera
+from edge.heard import Snooze
 from edge.outside import Looks, by_command, open_trigger
 from edge.privacy import People
 from edge.settings import Settings
@@ -21,8 +22,8 @@ class Senses:
 
     `guard`: whether the camera sees what it should. `bucket`: how often the model is asked. `spots`: where things move
     without an animal; it hears of the predictions, and the crops of later frames ask it. `sensor`: whether something
-    outside the pictures asks for a look; `looks`: commands that do, None where nobody listens for them. `people`:
-    whether a person is there, and in how many frames one was.
+    outside the pictures asks for a look; `looks`: commands that do, None where nobody listens for them. `snooze`: of
+    what no alerts are to leave now. `people`: whether a person is there, and in how many frames one was.
     """
 
     guard: Guard = field(default_factory=Guard)
@@ -30,6 +31,7 @@ class Senses:
     spots: Spots = field(default_factory=Spots)
     sensor: Callable[[], bool] = lambda: False
     looks: Looks | None = None
+    snooze: Snooze = field(default_factory=Snooze)
     people: People = field(default_factory=People)
 
 

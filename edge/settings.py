@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from edge.budget import Budget
 from edge.options import OPTIONS, Hours, Mask
+from edge.payloads import Link
 from models.bundle import default_bundle
 from models.errors import UsageError
 
@@ -41,7 +42,15 @@ class Settings:
     model: Path = field(default_factory=default_bundle)
     broker: str = "mqtt://localhost:1883"
     credentials: Path | None = None
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    plain: bool = False
     prefix: str = "edge-watch"
+    link: Link = "lan"
+    require_ack: bool = False
+    compact: bool = False
+    wakes_every: timedelta | None = None
     deployment: str = field(default_factory=_computer)
     latitude: float | None = None
     longitude: float | None = None
@@ -76,6 +85,8 @@ class Settings:
                     f"masks: expected left, top, width, height as shares of the frame, found {x:g},{y:g},{width:g},"
                     f"{height:g}, which is not inside it; as 0,0,1,0.1 for the upper tenth"
                 )
+        if self.wakes_every is not None and self.wakes_every <= timedelta(0):
+            raise UsageError("wakes_every: expected more than 0 seconds, found 0; leave it out where nothing sleeps")
         if self.present == ():
             raise UsageError("present: expected what lives here, found nothing; leave it out where anything may")
         if self.active_hours is not None and self.active_hours[0] == self.active_hours[1]:

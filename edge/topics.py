@@ -61,6 +61,9 @@ class Topics:
     def image(self, species: str) -> str:
         return f"{self.alert(species)}/image"
 
+    def compact(self, species: str) -> str:
+        return f"{self.alert(species)}/cbor"
+
 
 def check_prefix(prefix: str) -> str:
     """Return `prefix` if topics may begin with it; UsageError if not."""

@@ -87,7 +87,7 @@ def watch(
     for observer in observers:
         sighted = observer.record(sighted)
     recorded = record(sighted)
-    for alert in alerts(recorded, settings, classifier.bundle.title, last, alerted):
+    for alert in alerts(recorded, settings, classifier.bundle.title, last, alerted, senses.snooze.holds):
         tell(alert)
 
 

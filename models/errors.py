@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 
@@ -47,7 +48,12 @@ class StuckCameraError(CameraError):
 
 
 class OutboxError(EdgeWatchError, OSError):
-    """Something could not be stored or read: a full disk, a read-only one, a file from a newer version."""
+    """Something could not be stored or read: a full disk, a read-only one, a file from a newer version.
+
+    `level`: at which it is to be logged where the program goes on; low for what was said before.
+    """
+
+    level = logging.ERROR
 
 
 def run(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import json
 import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -118,14 +122,39 @@ class Mosquitto:
         self.kill()
 
 
+@contextlib.contextmanager
+def old_broker(folder: Path) -> Iterator[Mosquitto]:
+    """A broker that knows MQTT 3.1.1 only (amqtt), running; only its address may be asked of it."""
+    require(importlib.util.find_spec("amqtt") is not None, "amqtt")
+    broker = Mosquitto(folder)
+    config = {
+        "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{broker.port}"}},
+        "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
+    }
+    (folder / "amqtt.json").write_text(json.dumps(config))
+    with subprocess.Popen(
+        [sys.executable, "-m", "amqtt.scripts.broker_script", "-c", str(folder / "amqtt.json")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            wait_for_port(broker.port, process)
+            yield broker
+        finally:
+            process.kill()
+
+
 class Subscriber:
     """A client that collects what a broker delivers, with a session that the broker keeps while it is away."""
 
-    def __init__(self, broker: Mosquitto, filters: Sequence[str] = ("#",), client_id: str = "collector") -> None:
+    def __init__(
+        self, broker: Mosquitto | Broker, filters: Sequence[str] = ("#",), client_id: str = "collector"
+    ) -> None:
         self.received: list[Received] = []
         self._filters = filters
         self._markers: set[str] = set()
-        self._link = Link(Broker.parse(broker.url), client_id, session_s=3600)
+        where = broker if isinstance(broker, Broker) else Broker.parse(broker.url)
+        self._link = Link(where, client_id, session_s=3600)
 
     def __enter__(self) -> Subscriber:
         try:

@@ -107,6 +107,7 @@ def test_wheel_holds_the_packages_and_the_published_bundle_and_no_tests(tmp_path
     tops = {name.split("/")[0] for name in names if not name.startswith("edge_watch-")}
     assert tops == {"models", "train", "convert", "edge"}
     shipped = {"models/species.csv", "models/bundles/wildlife-1-int8/model.tflite", "edge/cameras/demo/tiger.py"}
+    shipped |= {"edge/schemas/alert.json", "edge/schemas/command-look.json", "edge/schemas/asyncapi.json"}
     assert shipped <= names
     assert not any("calibration.npz" in name or name.endswith(".keras") for name in names)
 

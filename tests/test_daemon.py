@@ -20,10 +20,11 @@ from edge.cameras.clock import Clock
 from edge.cameras.keeper import Keeper
 from edge.daemon import Daemon
 from edge.duties import Duties
+from edge.links import LINKS
 from edge.outbox import FILE_NAME, Outbox, OutboxError
 from edge.payloads import Health
 from edge.process import alone_in, notify
-from edge.settings import Settings
+from edge.settings import Settings, read_settings
 from edge.spots import command
 from edge.topics import Topics
 from edge.types import Alert, BBox, Frame, Sighting
@@ -73,7 +74,11 @@ def watch(data: Path, camera: LiveCamera, **changes: object) -> list[tuple[str, 
         daemon = Daemon(settings, camera, TigerEverywhere(), lambda: outbox, Topics("oak"), broker)  # type: ignore[arg-type]
         with contextlib.suppress(CameraError):
             daemon.run(threading.Event())
-        return [(stored.message.id, stored.message.topic) for stored in outbox.pending(100)]
+        left = [(stored.message.id, stored.message.topic) for stored in outbox.pending(100)]
+        if daemon._duties._publisher is not None:
+            # Of a crash nothing would go on; there is no broker that could hear what is said now.
+            daemon._duties._publisher.stop(timeout_s=0.1)
+        return left
 
 
 def visits(data: Path) -> list[tuple[str, str]]:
@@ -190,21 +195,23 @@ class DarkCamera(LiveCamera):
 class HeardHealth:
     """A publisher that is connected and keeps what health it was given."""
 
-    connected, unheard = True, 0
+    connected = True
 
     def __init__(self) -> None:
         self.told: list[Health] = []
+        self.farewell = ""
 
     def health(self, health: Health) -> None:
         self.told.append(health)
 
     def event(self, sighting: object) -> None: ...
 
-    def stop(self) -> None: ...
+    def stop(self, farewell: str) -> None:
+        self.farewell = farewell
 
 
-def made(data: Path, camera: LiveCamera, outbox: Outbox) -> Daemon:
-    settings = dataclasses.replace(Settings(), species=("tiger",), data=data, deployment="oak")
+def made(data: Path, camera: LiveCamera, outbox: Outbox, **given: object) -> Daemon:
+    settings = read_settings(None, {"species": "tiger", "data": data, "deployment": "oak", **given})
     broker = Broker.parse(f"mqtt://127.0.0.1:{free_port()}")
     return Daemon(settings, camera, TigerEverywhere(), lambda: outbox, Topics("oak"), broker)  # type: ignore[arg-type]
 
@@ -214,7 +221,7 @@ def test_health_tells_of_a_camera_gone_dark_as_soon_as_that_is_sure(
 ) -> None:
     heard = HeardHealth()
     monkeypatch.setattr(Duties, "_connect", lambda self: heard)
-    monkeypatch.setattr("edge.duties.HEALTH_EVERY_S", 1e9)
+    monkeypatch.setattr("edge.duties.LINKS", {"lan": dataclasses.replace(LINKS["lan"], health_s=1e9)})
     daemon = made(tmp_path, DarkCamera(datetime.now(UTC), range(600)), outbox)
     daemon.run(threading.Event())
     told = [(each.frames, each.tampering, each.lux) for each in heard.told]

@@ -14,8 +14,8 @@ import pytest
 
 from edge import homeassistant
 from edge.broker import Broker
-from edge.mqtt import round_trip
 from edge.outbox import Outbox
+from edge.round_trip import round_trip
 from tests.broker import Mosquitto, Subscriber, free_port, start_publisher, wait_until
 from tests.samples import TOPICS, put, sighting
 
@@ -132,7 +132,7 @@ def test_server_that_is_no_broker_is_survived(
             with connection:
                 connection.sendall(answer)
     put(outbox)
-    with mosquitto:
+    with mosquitto, Subscriber(mosquitto):
         wait_until(lambda: outbox.depth() == 0)
         thread.stop()
     assert "trying again" in caplog.text

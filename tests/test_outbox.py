@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from edge.database import Database
-from edge.outbox import _MIGRATIONS, FILE_NAME, Counts, Outbox, OutboxError
+from edge.outbox import FILE_NAME, Counts, Outbox, OutboxError
 from edge.payloads import Message, alert_messages
+from edge.tables import MIGRATIONS
 from tests.samples import ID, START, alert, put, sighting
 
 REPOSITORY = Path(__file__).parents[1]
@@ -69,7 +70,7 @@ def test_refused_is_kept_counted_and_waits(path: Path) -> None:
         text, picture = outbox.pending(10)
         outbox.refused(text.row, "Not authorized", retry_in_s=1000)
         assert outbox.pending(10) == [picture]
-        assert outbox.counts() == Counts(2, 1, 0, 0, 0)
+        assert outbox.counts() == Counts(2, 1, refused_why="Not authorized")
         outbox.refused(text.row, "Not authorized", retry_in_s=0)
         assert outbox.pending(10)[0] == replace(text, attempts=2)
 
@@ -139,7 +140,7 @@ def test_picture_beyond_the_cap_is_dropped_and_its_text_kept(path: Path) -> None
     with Outbox(path, max_bytes=1024 * 1024) as outbox:
         put(outbox, image=sighting().image + bytes(2_000_000))  # type: ignore[operator]
         assert [stored.message.picture for stored in outbox.pending(10)] == [False]
-        assert outbox.counts() == Counts(1, 0, 1, 0, 0)
+        assert outbox.counts() == Counts(1, dropped_pictures=1)
 
 
 def test_closed_outbox_is_an_error_not_a_crash(path: Path) -> None:
@@ -177,7 +178,7 @@ def test_message_flags_are_kept(path: Path) -> None:
 
 def test_file_of_an_earlier_version_is_read_on(tmp_path: Path) -> None:
     path = tmp_path / FILE_NAME
-    Database(path, _MIGRATIONS[:1]).close()
+    Database(path, MIGRATIONS[:1]).close()
     with sqlite3.connect(path) as db:
         values = {
             **{"id": "a", "type": "new", "species": "tiger", "scientific_name": "", "observation_type": "animal"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -9,11 +10,11 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from edge import outbox as outbox_module
 from edge.outbox import FILE_NAME, Counts, Outbox, OutboxError
 from tests.samples import START, put, sighting
 
@@ -35,7 +36,7 @@ def test_full_outbox_drops_oldest_pictures_and_keeps_texts(path: Path) -> None:
     pictures = [each.message.id for each in stored if each.message.picture]
     assert len(pictures) >= 10
     assert pictures == ids[-len(pictures) :]
-    assert counts == Counts(40 + len(pictures), 0, 40 - len(pictures), 0, 0)
+    assert counts == Counts(40 + len(pictures), dropped_pictures=40 - len(pictures))
     assert path.stat().st_size <= most
 
 
@@ -52,7 +53,7 @@ def test_full_outbox_drops_unalerted_visits_before_texts(path: Path) -> None:
 
 
 def test_visits_have_a_number_that_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox_module, "_MAX_ROWS", 3)
+    monkeypatch.setattr("edge.room.MAX_ROWS", 3)
     with Outbox(path) as outbox:
         for index in range(5):
             outbox.save_sighting(sighting(id=f"visit {index}"))
@@ -76,16 +77,19 @@ def test_file_that_is_no_database_is_set_aside(path: Path, caplog: pytest.LogCap
 
 def test_damage_found_later_is_set_aside_too(path: Path) -> None:
     with Outbox(path) as outbox:
-        put(outbox, 50)
+        ids = put(outbox, 50)
     with path.open("r+b") as file:
         # The pages after the tables' roots.
         file.seek(16 * 4096)
         file.write(os.urandom(path.stat().st_size - 16 * 4096))
     with Outbox(path) as outbox:
-        assert outbox.pending(200) == []
+        left = outbox.pending(200)
+        # Something of the tables' first pages could still be read.
+        assert 0 < len(left) < 100
+        assert {stored.message.id for stored in left} < set(ids)
         assert outbox.set_aside is not None
         put(outbox)
-        assert outbox.depth() == 2
+        assert outbox.depth() == len(left) + 2
 
 
 def test_newer_schema_is_refused(path: Path) -> None:
@@ -93,7 +97,7 @@ def test_newer_schema_is_refused(path: Path) -> None:
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(OutboxError, match=r"written by a newer edge-watch: expected schema 3 or older, found 99"):
+    with pytest.raises(OutboxError, match=r"written by a newer edge-watch: expected schema 4 or older, found 99"):
         Outbox(path)
 
 
@@ -130,7 +134,7 @@ def test_full_disk_is_an_error_and_loses_nothing(path: Path) -> None:
     )
     message, state = done.stdout.splitlines()
     assert message.startswith(f"cannot write {path}: ")
-    assert message.endswith("is there space left on the disk?")
+    assert message.endswith("is there space left on the disk, and may it be written to?")
     assert state == "2 True False 0"
 
 
@@ -174,3 +178,83 @@ def test_what_is_stored_is_forced_to_the_disk(path: Path) -> None:
     with Outbox(path) as outbox:
         assert outbox.run(lambda db: db.execute("PRAGMA synchronous").fetchone()) == (2,)
         assert outbox.run(lambda db: db.execute("PRAGMA journal_mode").fetchone()) == ("wal",)
+
+
+def test_what_lies_on_both_sides_of_the_damage_is_saved(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Outbox(path) as outbox:
+        ids = put(outbox, 200, image=None)
+        outbox.receipted([("a", False, 1)])
+        with sqlite3.connect(path) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        db.close()
+    content = path.read_bytes()
+    page = content.index(f'"id":"{ids[100]}"'.encode()) // 4096 * 4096
+    path.write_bytes(content[:page] + bytes(4096) + content[page + 4096 :])
+    with Outbox(path) as outbox:
+        kept = [stored.message.id for stored in outbox.pending(500)]
+        assert kept == [id for id in ids if id in set(kept)]
+        assert kept[:90] == ids[:90]
+        assert kept[-90:] == ids[-90:]
+        assert ids[100] not in kept
+        # What was alerted is not alerted again, and what is known of receipts stays known.
+        assert [outbox.alerted(id) for id in (ids[0], ids[100], ids[-1])] == [True, True, True]
+        assert outbox.knows_receipts()
+        assert outbox.set_aside is not None
+    assert "a new one is begun with the" in caplog.text
+
+
+def test_rows_that_damage_has_changed_are_not_saved(path: Path) -> None:
+    with Outbox(path) as outbox:
+        put(outbox, 3)
+        outbox.save_sighting(sighting(id="x"))
+        outbox.run(lambda db: db.execute("UPDATE messages SET payload = 'not JSON' WHERE row = 1"))
+        outbox.run(lambda db: db.execute("UPDATE sightings SET event_start = 'never' WHERE id = 'x'"))
+        [first, *others] = outbox.pending(10)
+        assert first.row == 1
+        outbox._begin_anew(sqlite3.DatabaseError("for the test"))
+        assert outbox.pending(10) == others
+        assert outbox.sightings_like("x") == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 24 MB in memory."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", disk], check=False)
+    if mounted.returncode:
+        pytest.skip("only root may mount a small disk")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_alerts_are_stored_though_the_disk_is_full(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Outbox(small_disk / FILE_NAME) as outbox:
+        before = put(outbox, 3)
+        with contextlib.suppress(OSError), (small_disk / "others").open("wb") as file:
+            while True:
+                file.write(bytes(4096))
+                file.flush()
+        ids = put(outbox, 20)
+        assert outbox.depth() == 46
+    said = f"{small_disk}: the disk is full; what was kept for that day is used now: make space"
+    assert [line for line in caplog.messages if "full" in line] == [said]
+    with Outbox(small_disk / FILE_NAME) as outbox:
+        assert [stored.message.id for stored in outbox.pending(100)] == [*before, *ids] * 2
+        assert not (small_disk / f"{FILE_NAME}.ballast").exists()
+    (small_disk / "others").unlink()
+    with Outbox(small_disk / FILE_NAME):
+        assert (small_disk / f"{FILE_NAME}.ballast").stat().st_size == 2_000_000
+
+
+def test_messages_have_a_number_that_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.room.MAX_MESSAGES", 5)
+    with Outbox(path) as outbox:
+        ids = put(outbox, 4)
+        # The oldest pictures first, then the oldest texts.
+        assert outbox.counts() == Counts(5, dropped_pictures=3)
+        assert [stored.message.id for stored in outbox.pending(10)] == [*ids, ids[-1]]
+        put(outbox, 3, image=None)
+        left = outbox.pending(10)
+        assert [stored.message.id for stored in left][:2] == ids[-2:]
+        assert outbox.counts() == Counts(5, dropped_pictures=4, dropped_texts=2)

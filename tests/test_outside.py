@@ -16,7 +16,7 @@ from edge.broker import Broker
 from edge.daemon import Daemon
 from edge.doctor import check_trigger
 from edge.outbox import Outbox
-from edge.outside import MOST_IDS, Looks, open_trigger, prompted
+from edge.outside import Looks, open_trigger, prompted
 from edge.payloads import Message
 from edge.settings import Settings
 from edge.topics import Topics
@@ -55,78 +55,13 @@ def test_fast_camera_is_asked_for_five_looks_a_second(make_frame: MakeFrame) -> 
     assert sum(trigger.regions == (WHOLE,) for trigger in prompted(given, lambda: next(told))) == 16
 
 
-def test_command_asks_for_one_look_and_once_for_each_id() -> None:
+def test_command_asks_for_one_look() -> None:
     looks = Looks()
     asked = open_trigger("mqtt", looks)
     assert not asked()
-    looks.hear(command("a"))
-    looks.hear(command("b"))
+    looks.ask()
+    looks.ask()
     assert [asked(), asked()] == [True, False]
-    looks.hear(command("a"))
-    assert not asked()
-    looks.hear(command("c"), retained=True)
-    assert not asked()
-    looks.hear(command("c"))
-    assert asked()
-
-
-def test_command_of_the_documentation_is_one() -> None:
-    page = (Path(__file__).parents[1] / "docs/mqtt.md").read_text(encoding="utf-8")
-    looks = Looks()
-    looks.hear(page.partition("```json command\n")[2].partition("```")[0].encode())
-    assert looks.asked()
-
-
-def test_ids_that_are_remembered_are_bounded() -> None:
-    looks = Looks()
-    for number in range(MOST_IDS + 1):
-        looks.hear(command(str(number)))
-    assert looks.asked()
-    looks.hear(command("1"))
-    assert not looks.asked()
-    looks.hear(command("0"))
-    assert looks.asked()
-
-
-@pytest.mark.parametrize(
-    "payload",
-    [
-        b"", b"look", b"\xff\xfe", b"null", b"[]", b"7", b'"id"', b"{}", b'{"id": "a"}', b"[" * 900,
-        command(""), command(None), command(7), command(["a"]), command("a", None), command("a", 1777596330),
-        command("a", "yesterday"), command("a" * 1000), command("a", more="b" * 1000),
-    ],
-)  # fmt: skip
-def test_what_is_no_command_is_counted_and_named_in_one_line(payload: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    looks = Looks()
-    for _ in range(3):
-        looks.hear(payload)
-    assert not looks.asked()
-    assert looks.refused == 3
-    [line] = caplog.messages
-    assert line.startswith('command/look: expected {"id": "...", "issued": "2026-05-01T06:15:30Z"} in at most 1000')
-    assert "\n" not in line
-
-
-def test_publisher_hears_commands_only_where_it_is_to(mosquitto: Mosquitto, outbox: Outbox) -> None:
-    looks = Looks()
-    with mosquitto, Subscriber(mosquitto) as sender:
-        sender.publish(Message(TOPICS.look, command("before"), retain=True))
-        hearing = start_publisher(outbox, mosquitto.url, looks=looks)
-        wait_until(lambda: hearing.connected)
-        sender.publish(Message(TOPICS.look, b"x" * 100_000))
-        sender.publish(Message(TOPICS.look, b"nothing"))
-        sender.publish(Message(TOPICS.look, command("now")))
-        wait_until(looks.asked)
-        hearing.stop()
-        # What is too large, the broker kept back.
-        assert looks.refused == 1
-        assert not looks.asked()
-        log = mosquitto.log
-        deaf = start_publisher(outbox, mosquitto.url)
-        wait_until(lambda: deaf.connected)
-        deaf.stop()
-        assert TOPICS.look in log
-        assert f"{TOPICS.look} (QoS" not in mosquitto.log[len(log) :]
 
 
 def test_subscription_that_the_broker_refuses_is_said_once(
@@ -135,10 +70,10 @@ def test_subscription_that_the_broker_refuses_is_said_once(
     # mosquitto's access rules refuse no subscription, they only deliver nothing; other brokers refuse.
     monkeypatch.setattr("edge.mqtt.Link.subscribe", lambda link, filters, qos: link.denied.append("Not authorized"))
     with mosquitto:
-        thread = start_publisher(outbox, mosquitto.url, looks=Looks())
+        thread = start_publisher(outbox, mosquitto.url)
         wait_until(lambda: bool(caplog.messages))
         thread.stop()
-    expected = f"the MQTT broker refuses a subscription: Not authorized; may this user read {TOPICS.look}?"
+    expected = f"the MQTT broker refuses a subscription: Not authorized; may this user read {TOPICS.command('+')}?"
     assert caplog.messages == [expected]
 
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from edge import exif
-from edge.homeassistant import ascii_id, discovery_message
 from edge.payloads import Health, Message, alert_messages, event_message, frigate_object, health_message, status_message
 from edge.topics import Topics
 from edge.types import Alert, Deployment
@@ -187,83 +184,3 @@ def test_health_json() -> None:
 
 def test_status() -> None:
     assert status_message(TOPICS, "online") == Message("edge-watch/trap-7/status", b"online", qos=1, retain=True)
-
-
-# Home Assistant's documented keys: those of a device announcement, and those of each kind of entity.
-SHARED_KEYS = {"device", "origin", "components", "availability_topic", "payload_available", "payload_not_available"}
-DEVICE_KEYS = {"identifiers", "name", "manufacturer", "model", "sw_version"}
-ENTITY_KEYS = {
-    "platform",
-    *("name", "unique_id", "state_topic", "value_template", "device_class", "state_class", "unit_of_measurement"),
-    *("icon", "entity_category", "json_attributes_topic", "expire_after"),
-}
-OWN_KEYS = {
-    "binary_sensor": {"off_delay"},
-    "sensor": set(),
-    "image": {"image_topic", "content_type"},
-    "event": {"event_types"},
-}
-
-
-def test_discovery_has_home_assistants_keys() -> None:
-    message = discovery_message(TOPICS, {"Bengal tiger": 600, "leopard": 60}, version="0.1.0")
-    payload = json.loads(message.payload)
-    assert (message.topic, message.qos, message.retain) == ("homeassistant/device/trap-7/config", 1, True)
-    assert set(payload) == SHARED_KEYS
-    assert set(payload["device"]) == DEVICE_KEYS
-    assert payload["device"]["identifiers"] == ["edge-watch_trap-7"]
-    assert payload["origin"] == {"name": "edge-watch", "sw_version": "0.1.0"}
-    assert payload["availability_topic"] == "edge-watch/trap-7/status"
-    entities = payload["components"]
-    assert {entity["platform"] for entity in entities.values()} == set(OWN_KEYS)
-    for key, entity in entities.items():
-        assert set(entity) <= ENTITY_KEYS | OWN_KEYS[entity["platform"]], key
-        assert entity["unique_id"] == f"edge-watch_trap-7_{key}"
-        assert re.fullmatch("[a-zA-Z0-9_-]+", entity["unique_id"])
-        assert len(entity["name"]) <= 32
-    seen = [entity for entity in entities.values() if entity["platform"] == "binary_sensor"]
-    assert [entity["state_topic"] for entity in seen] == ["edge-watch/trap-7/alert/+"] * 2
-    template = '{{ \'ON\' if "Bengal tiger" in [value_json.species] + value_json.members else \'\' }}'
-    assert seen[0]["value_template"] == template
-    assert [entity["off_delay"] for entity in entities.values() if "off_delay" in entity] == [600, 60]
-    assert entities["last_picture"]["image_topic"] == "edge-watch/trap-7/alert/+/image"
-    assert entities["outbox_depth"]["entity_category"] == "diagnostic"
-
-
-def test_discovery_reads_fields_that_the_messages_have() -> None:
-    components = json.loads(discovery_message(TOPICS, {"tiger": 1}, version="1").payload)["components"]
-    health = json.loads(health_message(TOPICS, Health(0, 0, 0, None, None, None, 0, 0, 0, 0, 0)).payload)
-    told = json.loads(alert_messages(alert())[0].payload)
-    for entity in components.values():
-        used = re.findall(r"value_json\.(\w+)", entity.get("value_template", ""))
-        assert set(used) <= set(health if entity["state_topic"] == TOPICS.health else told) if used else True
-
-
-def test_home_assistant_ids_stay_apart() -> None:
-    assert ascii_id("trap-7_b") == "trap-7_b"
-    assert ascii_id("trap 7") != ascii_id("trap/7")
-    assert re.fullmatch("[a-zA-Z0-9_-]+", ascii_id("šuma #1"))
-
-
-def documented(kind: str) -> dict[str, object]:
-    """The example of docs/mqtt.md in a block that is marked `json <kind>`."""
-    page = (Path(__file__).parents[1] / "docs" / "mqtt.md").read_text(encoding="utf-8")
-    (block,) = re.findall(rf"```json {kind}\n(.*?)```", page, re.DOTALL)
-    return json.loads(block)
-
-
-def test_documented_examples_have_the_fields_of_the_messages() -> None:
-    assert list(documented("alert")) == list(json.loads(alert_messages(alert())[0].payload))
-    assert list(documented("health")) == ["schema_version", *(field.name for field in fields(Health))]
-    event = documented("event")
-    assert list(event) == ["type", "before", "after"]
-    for part in ("before", "after"):
-        assert list(event[part]) == list(frigate_object(sighting(), "t"))  # type: ignore[call-overload]
-
-
-def test_documented_topics_are_those_of_the_code() -> None:
-    page = (Path(__file__).parents[1] / "docs" / "mqtt.md").read_text(encoding="utf-8")
-    topics = Topics("trap-7")
-    for topic in (topics.status, topics.events, topics.health, topics.look, f"{topics.base}/check"):
-        assert f"| `{topic.removeprefix(topics.base + '/')}` |" in page
-    assert documented("alert")["image_topic"] == Topics("trap 7").image("tiger")

@@ -1,7 +1,7 @@
 """`edge-listen`: an MQTT subscriber that prints, stores, acknowledges and forwards alerts, and tells traps commands.
 
 edge-listen
-edge-listen --broker mqtts://example.org --credentials listen.txt --folder alerts
+edge-listen --broker example.org --credentials listen.txt --folder alerts
 edge-listen --forward forward.toml
 edge-listen tell oak-7 snooze --species tiger --minutes 60
 """
@@ -17,7 +17,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge.broker import DEFAULT_URL, Broker
+from edge.broker import Broker
+from edge.options import add_broker_options
 from edge.topics import DEFAULT_PREFIX, Topics, check_prefix
 from models.errors import UsageError, run
 
@@ -27,10 +28,7 @@ _SESSION_S = 30 * 24 * 3600
 
 def _add_broker(parser: argparse.ArgumentParser) -> None:
     """What listening and telling have in common."""
-    parser.add_argument("--broker", metavar="URL", default=DEFAULT_URL, help="default: %(default)s")
-    parser.add_argument(
-        "--credentials", metavar="FILE", type=Path, help="file with a line `user` and a line `password`"
-    )
+    add_broker_options(parser)
     parser.add_argument("--prefix", default=DEFAULT_PREFIX, help="first level(s) of the topics; default: %(default)s")
     parser.add_argument("--debug", action="store_true", help="show tracebacks, and each connection attempt")
 
@@ -113,14 +111,14 @@ def _log(debug: bool) -> None:
 
 def _listen(argv: Sequence[str]) -> int:
     arguments = parse(argv)
-    broker = Broker.parse(arguments.broker, arguments.credentials)
+    _log(arguments.debug)
+    broker = Broker.of(arguments)
     from edge.listen.forwards import Forwards
     from edge.listen.listener import Listener
     from edge.listen.services import read_services
     from edge.listen.store import Store
     from edge.mqtt import Link
 
-    _log(arguments.debug)
     services = read_services(arguments.forward) if arguments.forward else []
     store = Store(arguments.folder, [each.name for each in services], arguments.forward_replays)
     forwards = Forwards(store.database, services)
@@ -143,10 +141,10 @@ def _listen(argv: Sequence[str]) -> int:
 
 def _tell(argv: Sequence[str]) -> int:
     arguments = parse_tell(argv)
-    broker = Broker.parse(arguments.broker, arguments.credentials)
+    _log(arguments.debug)
+    broker = Broker.of(arguments)
     from edge.listen.tell import tell
 
-    _log(arguments.debug)
     values = {key: value for key, value in vars(arguments).items() if key in ("species", "minutes", "event")}
     topics = Topics(arguments.deployment, arguments.prefix)
     print(tell(broker, topics, arguments.command, values, arguments.wait))
