@@ -111,7 +111,8 @@ class Actions:
         alert = Alert(nothing, where, self.model, test=True)
         # Where the compact form is wanted, its way is to be tested too; of what species it is says the form itself.
         index = 0 if self.settings.compact else None
-        self.outbox.put(alert_messages(alert, self.topics.prefix, index=index))
+        # One waits at most: whoever may send commands must not push alerts out of a full outbox.
+        self.outbox.put(alert_messages(alert, self.topics.prefix, index=index), alone=True)
         return f"test alert {nothing.id} is on its way"
 
     def snooze_alerts(self, command: Command) -> str:

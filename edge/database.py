@@ -74,13 +74,17 @@ class Database:
         with self._lock:
             self._db.close()
 
-    def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def run(self, work: Callable[[sqlite3.Connection], T], durable: bool = True) -> T:
         """Run `work` in a transaction; if the file turns out to be damaged, run it once more in a new one.
+
+        Args:
+            work: reads and writes.
+            durable: False where it does no harm if a power cut undoes it: then nothing waits for the disk.
 
         Raises:
             OutboxError: it could not be done, and nothing of it was.
         """
-        return self._run(work, self._transact)
+        return self._run(work, self._transact if durable else self._transact_lazily)
 
     def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work`, which only reads: that works where nothing can be written, too.
@@ -88,7 +92,10 @@ class Database:
         Raises:
             OutboxError: it could not be done.
         """
-        return self._run(work, lambda work: work(self._db))
+        return self._run(work, self._reading)
+
+    def _reading(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return work(self._db)
 
     def _run(self, work: Callable[[sqlite3.Connection], T], do: Callable[[Callable[[sqlite3.Connection], T]], T]) -> T:
         with self._lock:
@@ -112,7 +119,7 @@ class Database:
                 failed.level = logging.DEBUG if self._failing else logging.ERROR
                 self._failing = True
                 raise failed from error
-            if self._failing and do == self._transact:
+            if self._failing and do != self._reading:
                 self._failing = False
                 log.warning("%s can be written again", self.path)
             return result
@@ -126,6 +133,14 @@ class Database:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
         return result
+
+    def _transact_lazily(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        # With a write-ahead log this syncs nothing at COMMIT; the next transaction that does syncs this one too.
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        try:
+            return self._transact(work)
+        finally:
+            self._db.execute("PRAGMA synchronous = FULL")
 
     def _take_on_ballast(self) -> None:
         """Keep some of the disk for the day on which it is full, if there is plenty now."""

@@ -64,6 +64,9 @@ class Counts:
 class Outbox(Records):
     """The trap's durable memory; every method may raise OutboxError, and then nothing of it was stored.
 
+    What is stored is on the disk when the method returns. What is forgotten may come back after a power cut: then a
+    message is sent twice, with the same id.
+
     Attributes:
         on_put: called (from the storing thread, without the lock) after new messages are stored; wakes the publisher.
 
@@ -106,9 +109,20 @@ class Outbox(Records):
             self.on_put()
         return stored
 
-    def put(self, messages: Sequence[Message]) -> None:
-        """Store messages that belong to no new alert: a picture that was asked for, a test."""
-        self.run(lambda db: self._put(db, messages))
+    def put(self, messages: Sequence[Message], alone: bool = False) -> None:
+        """Store messages that belong to no new alert: a picture that was asked for, a test.
+
+        Args:
+            messages: what is to be sent.
+            alone: in place of what waits on the same topics.
+        """
+
+        def work(db: sqlite3.Connection) -> None:
+            if alone:
+                db.executemany("DELETE FROM messages WHERE topic = ?", {(message.topic,) for message in messages})
+            self._put(db, messages)
+
+        self.run(work)
         self.on_put()
 
     def _put(self, db: sqlite3.Connection, messages: Sequence[Message]) -> None:
@@ -194,7 +208,7 @@ class Outbox(Records):
             else:
                 db.executemany("DELETE FROM messages WHERE row = ?", marks)
 
-        self.run(work)
+        self.run(work, durable=False)
 
     def receipted(self, receipts: Collection[tuple[str, bool, int]]) -> None:
         """Subscribers have stored messages: forget them, and know from now on that there are receipts.
@@ -220,7 +234,7 @@ class Outbox(Records):
                 latest.items(),
             )
 
-        self.run(work)
+        self.run(work, durable=False)
 
     def doubt(self) -> None:
         """Of what the broker has had for long enough without a receipt, doubt that it came: it is sent again."""
@@ -230,7 +244,8 @@ class Outbox(Records):
                 f"UPDATE messages SET taken = {_DOUBTFUL}, attempts = attempts + 1, retry_at = 0"
                 f" WHERE taken = {_TAKEN} AND (retry_at <= ? OR retry_at > ?)",
                 (now, now + _LONGEST_RECEIPT_S),
-            )
+            ),
+            durable=False,
         )
 
     def knows_receipts(self) -> bool:
@@ -258,12 +273,15 @@ class Outbox(Records):
                 (time.time(), wait_s),
             )
 
-        self.run(work)
+        self.run(work, durable=False)
 
     def unheard(self, *rows: int) -> None:
         """The broker took messages although nobody is subscribed: they are kept."""
         marks = [(row,) for row in rows]
-        self.run(lambda db: db.executemany("UPDATE messages SET unheard = 1, refused = '' WHERE row = ?", marks))
+        self.run(
+            lambda db: db.executemany("UPDATE messages SET unheard = 1, refused = '' WHERE row = ?", marks),
+            durable=False,
+        )
 
     def refused(self, row: int, reason: str, retry_in_s: float) -> None:
         """Keep a message that the broker refused, and let it wait before it is tried again."""
@@ -272,7 +290,8 @@ class Outbox(Records):
             lambda db: db.execute(
                 "UPDATE messages SET refused = ?, attempts = attempts + 1, retry_at = ? WHERE row = ?",
                 (reason, retry_at, row),
-            )
+            ),
+            durable=False,
         )
 
     def replace(self, row: int, payload: bytes) -> None:

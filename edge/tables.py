@@ -47,6 +47,7 @@ MIGRATIONS = (
     DROP TABLE old_messages;
     CREATE INDEX messages_to_send ON messages (priority, row) WHERE taken != 1;
     CREATE INDEX messages_by_id ON messages (id);
+    CREATE INDEX messages_taken ON messages (topic, taken_at) WHERE taken = 1;
     ALTER TABLE sightings ADD COLUMN corrected TEXT;
     CREATE TABLE commands (id TEXT PRIMARY KEY, issued REAL NOT NULL) WITHOUT ROWID;
     CREATE INDEX commands_by_time ON commands (issued);

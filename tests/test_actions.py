@@ -22,7 +22,7 @@ from edge.payloads import Message
 from edge.settings import Settings
 from edge.types import Deployment
 from tests.broker import Mosquitto, Subscriber, start_publisher, wait_until
-from tests.samples import ID, START, TOPICS, sighting
+from tests.samples import ID, START, TOPICS, put, sighting
 
 VALUES: dict[str, dict[str, object]] = {
     "ack": {"alert": ID, "part": "alert", "size": 7},
@@ -155,6 +155,13 @@ def test_test_alert_goes_the_way_of_any_other_and_is_marked(actions: Actions, ou
         "test": True, "species": "test", "image_topic": None, "location": {"latitude": 21.5, "longitude": 79.25},
         "replay": False,
     }  # fmt: skip
+
+
+def test_test_alerts_do_not_pile_up(actions: Actions, outbox: Outbox) -> None:
+    put(outbox)
+    for _ in range(5):
+        told(actions, "test")
+    assert outbox.depth() == 3
 
 
 def test_picture_is_sent_when_asked_for_and_not_twice(actions: Actions, outbox: Outbox, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from edge.__main__ import main
 from edge.explain import why_text
 from edge.looks import FIRST, MOST, bounded, from_text, to_text
 from edge.outbox import FILE_NAME, Outbox
+from edge.tables import MIGRATIONS
 from edge.types import BBox, Look, Sighting
 from tests.conftest import START
 
@@ -154,8 +155,16 @@ def test_at_most_60_looks_are_stored_the_first_and_those_that_changed_most() -> 
 def test_file_of_before_is_migrated(tmp_path: Path) -> None:
     store(tmp_path, sighting())
     with sqlite3.connect(tmp_path / FILE_NAME) as db:
-        db.executescript("ALTER TABLE sightings DROP COLUMN evidence; ALTER TABLE sightings DROP COLUMN count;"
-                         "ALTER TABLE sightings DROP COLUMN members; PRAGMA user_version = 2;")
+        columns = [row[1] for row in db.execute("PRAGMA table_info(sightings)")]
+        [values] = db.execute("SELECT * FROM sightings").fetchall()
+    db.close()
+    (tmp_path / FILE_NAME).unlink()
+    with sqlite3.connect(tmp_path / FILE_NAME) as db:
+        db.executescript("".join(MIGRATIONS[:2]) + "PRAGMA user_version = 2;")
+        there = [row[1] for row in db.execute("PRAGMA table_info(sightings)")]
+        assert len(there) < len(columns)
+        kept = [value for column, value in zip(columns, values, strict=True) if column in there]
+        db.execute(f"INSERT INTO sightings VALUES ({', '.join('?' * len(kept))})", kept)
     db.close()
     with Outbox(tmp_path / FILE_NAME) as outbox:
         assert outbox.newest_sightings(9) == [sighting(evidence=())]

@@ -78,10 +78,12 @@ def test_file_that_is_no_database_is_set_aside(path: Path, caplog: pytest.LogCap
 def test_damage_found_later_is_set_aside_too(path: Path) -> None:
     with Outbox(path) as outbox:
         ids = put(outbox, 50)
+        [roots] = outbox.read(lambda db: db.execute("SELECT max(rootpage) FROM sqlite_schema").fetchone())
     with path.open("r+b") as file:
-        # The pages after the tables' roots.
-        file.seek(16 * 4096)
-        file.write(os.urandom(path.stat().st_size - 16 * 4096))
+        # All but the first pages after the tables' roots.
+        sound = (roots + 6) * 4096
+        file.seek(sound)
+        file.write(os.urandom(path.stat().st_size - sound))
     with Outbox(path) as outbox:
         left = outbox.pending(200)
         # Something of the tables' first pages could still be read.
