@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+from edge.salvage import save
 from models.errors import OutboxError
 
 log = logging.getLogger(__name__)
@@ -204,7 +205,7 @@ class Database:
                 part.replace(aside.with_name(aside.name + suffix))
         self._db = self._open()
         self.set_aside = aside
-        saved = self._save_from(aside)
+        saved = save(aside, self._db, self.sound)
         log.warning(
             "%s was damaged (%s): moved to %s, a new one is begun with the %d rows that could be read",
             self.path, error, aside.name, saved,
@@ -213,41 +214,6 @@ class Database:
     def sound(self, table: str, row: Mapping[str, Any]) -> bool:
         """Whether a row that was read from a damaged file may be kept; all may, unless a subclass knows better."""
         return True
-
-    def _save_from(self, damaged: Path) -> int:
-        """Take over what can be read of a damaged file, from both ends of each table up to where it is damaged."""
-        saved = 0
-        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(damaged)) as old:
-            ours = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
-            for (table,) in self._db.execute(ours).fetchall():
-                columns = [row[1] for row in self._db.execute(f"PRAGMA table_info({table})")]
-                there = {row[1] for row in old.execute(f"PRAGMA table_info({table})")}
-                columns = [column for column in columns if column in there]
-                for end in ("", "DESC"):
-                    rows = f"SELECT {', '.join(columns)} FROM {table} ORDER BY 1 {end}"
-                    kept, whole = self._keep(table, columns, old, rows)
-                    saved += kept
-                    if whole:
-                        break
-        return saved
-
-    def _keep(self, table: str, columns: Sequence[str], old: sqlite3.Connection, rows: str) -> tuple[int, bool]:
-        """Copy rows until one cannot be read; how many, and whether all could."""
-        kept = 0
-        new = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
-        self._db.execute("BEGIN")
-        try:
-            for row in old.execute(rows):
-                # A damaged row may break the rules of its table; one that came from the other end is there already.
-                if self.sound(table, dict(zip(columns, row, strict=True))):
-                    with contextlib.suppress(sqlite3.IntegrityError):
-                        kept += self._db.execute(new, row).rowcount
-            whole = True
-        except (sqlite3.DatabaseError, UnicodeDecodeError):
-            whole = False
-        finally:
-            self._db.execute("COMMIT")
-        return kept, whole
 
 
 def _damaged(error: sqlite3.Error) -> bool:
