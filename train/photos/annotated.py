@@ -40,7 +40,7 @@ def class_name(text: str) -> str:
 
 def data_set(
     source: Path, root: Path, found: Iterable[Annotated], notes: Sequence[str] = (),
-    scientific: dict[str, str] | None = None,
+    scientific: dict[str, str] | None = None, advice: str = "download them, or move the file to them",
 ) -> DataSet:
     """The photos that can be trained on, as a data set.
 
@@ -53,17 +53,19 @@ def data_set(
         found: the photos.
         notes: what there is to say already.
         scientific: scientific names by class.
+        advice: what to do where no photo is there.
 
     Raises:
-        EdgeWatchError: none of the photos is there.
+        EdgeWatchError: there are no photos, or none of them is there.
     """
     every = [replace(each, photo=replace(each.photo, path=beside(root, each.photo.path))) for each in found]
     there = [each for each in every if os.path.exists(root / each.photo.path)]
     missing = [each.photo.path for each in every if not os.path.exists(root / each.photo.path)]
+    if not every:
+        raise EdgeWatchError(f"{source}: expected photos, found none; name another file")
     if not there:
-        first = f" (the first is {missing[0]})" if missing else ""
-        raise EdgeWatchError(f"{source}: expected its photos in {root}, found none of {len(missing)} there{first}; "
-                             f"download them, or move the file to them")
+        raise EdgeWatchError(f"{source}: expected its photos in {root}, found none of {len(missing)} there (the first is "
+                             f"{missing[0]}); {advice}")
     said = [*notes]
     if missing:
         said.append(f"{source.name}: left out: {counted(len(missing), 'photo')} of {len(every)} that are not in {root} "

@@ -94,7 +94,8 @@ def from_package(path: Path, content: Any) -> DataSet:
     if nameless:
         notes.append(f"{path.name}: left out: {counted(len(nameless), 'photo')} of animals without a scientificName "
                      f"(the first is {nameless[0]})")
-    return data_set(path, path.parent, found, notes, scientific)
+    return data_set(path, path.parent, found, notes, scientific,
+                    "download them, and correct filePath in media where it is an address")
 
 
 def _tables(path: Path, content: Any) -> dict[str, list[Row]]:

@@ -37,6 +37,9 @@ def from_coco(path: Path, content: Mapping[str, Any]) -> DataSet:
     images = {_id(path, "images", image, "id"): image for image in objects(path, content, "images", {"file_name": str})}
     names = {_id(path, "categories", category, "id"): class_name(category["name"])
              for category in objects(path, content, "categories", {"name": str})}
+    if nameless := [key for key, name in names.items() if not name]:
+        raise EdgeWatchError(f"{path}: expected a name for each of its categories, found none for {nameless[0]!r}; "
+                             f"add it")
     said = _by_image(path, content, images, names)
     folder = _folder(path.parent, [image["file_name"] for image in images.values()])
     prefix = "" if folder == path.parent else f"{folder.name}/"

@@ -86,7 +86,7 @@ def read_detections(path: Path, content: Mapping[str, Any], root: Path) -> Detec
     missing: list[str] = []
     outside: list[str] = []
     for image in images:
-        name = beside(root, image["file"])
+        name = _relative(root, beside(root, image["file"]))
         if not os.path.exists(root / name):
             missing.append(name)
         elif image.get("failure"):
@@ -101,6 +101,13 @@ def read_detections(path: Path, content: Mapping[str, Any], root: Path) -> Detec
                              f"(the first is {missing[0]}); run MegaDetector on that folder with relative paths, or "
                              f"take the file away")
     return Detections(path, str(about.get("detector", "")), threshold, found, failed, tuple(missing))
+
+
+def _relative(root: Path, name: str) -> str:
+    """A path from `root`: MegaDetector writes whole ones unless told otherwise."""
+    above = root.resolve()
+    return Path(name).relative_to(above).as_posix() if Path(name).is_absolute() and Path(name).is_relative_to(above) \
+        else name
 
 
 def _kinds(path: Path, categories: object) -> dict[str, ObservationType]:
@@ -121,13 +128,13 @@ def _boxes(
                              f"MegaDetector again")
     for one in detections:
         confidence, category = (one.get("conf"), one.get("category")) if isinstance(one, dict) else (None, None)
-        if type(confidence) not in (int, float):
+        if isinstance(confidence, bool) or not isinstance(confidence, (int, float)):
             raise EdgeWatchError(f"{path}: expected a number as conf {where}, found {confidence!r}; correct it")
         if not isinstance(category, str) or category not in kinds:
             alike = f"; ids are texts: write '{category}'" if str(category) in kinds else "; correct it"
             raise EdgeWatchError(f"{path}: expected a category of {', '.join(map(repr, kinds))} {where}, found "
                                  f"{category!r}{alike}")
-        if float(confidence) >= threshold:
+        if confidence >= threshold:
             bbox = one.get("bbox")
             box = within(bbox) if isinstance(bbox, list) else None
             if box is None:
@@ -147,7 +154,15 @@ def with_boxes(data: DataSet, detections: Detections) -> DataSet:
     Args:
         data: the photos.
         detections: of the same root.
+
+    Raises:
+        EdgeWatchError: the detections are of none of the photos.
     """
+    known = detections.found.keys() | detections.failed.keys()
+    if not any(photo.path in known for photo in (*data.photos, *data.unlabelled)):
+        raise EdgeWatchError(f"{detections.path}: expected detections in the photos of {data.root}, found none of "
+                             f"their paths (the first is {next(iter(known))}); run MegaDetector on that folder with "
+                             f"relative paths, or take the file away")
     tally = _Tally()
     photos: list[Photo] = []
     for photo in data.photos:
