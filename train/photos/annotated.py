@@ -64,8 +64,8 @@ def data_set(
     if not every:
         raise EdgeWatchError(f"{source}: expected photos, found none; name another file")
     if not there:
-        raise EdgeWatchError(f"{source}: expected its photos in {root}, found none of {len(missing)} there (the first is "
-                             f"{missing[0]}); {advice}")
+        raise EdgeWatchError(f"{source}: expected its photos in {root}, found none of {len(missing)} there (the first "
+                             f"is {missing[0]}); {advice}")
     said = [*notes]
     if missing:
         said.append(f"{source.name}: left out: {counted(len(missing), 'photo')} of {len(every)} that are not in {root} "

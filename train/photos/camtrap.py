@@ -57,6 +57,9 @@ def from_package(path: Path, content: Any) -> DataSet:
         EdgeWatchError: a table or a column is missing, a row names what is not there or has a box outside its picture,
             or no photo is there.
     """
+    if not isinstance(content, dict):
+        raise EdgeWatchError(f"{path}: expected an object as a Camtrap DP has, found none; write it again or name "
+                             f"another folder")
     tables = _tables(path, content)
     places = {row["deploymentID"]: row.get("locationID") or row["deploymentID"] for row in tables["deployments"]}
     media = {row["mediaID"]: row for row in tables["media"]}
@@ -98,9 +101,8 @@ def from_package(path: Path, content: Any) -> DataSet:
                     "download them, and correct filePath in media where it is an address")
 
 
-def _tables(path: Path, content: Any) -> dict[str, list[Row]]:
-    resources = content.get("resources") if isinstance(content, dict) else None
-    stated = {entry.get("name"): entry.get("path") for entry in resources or () if isinstance(entry, dict)}
+def _tables(path: Path, content: Mapping[str, Any]) -> dict[str, list[Row]]:
+    stated = {str(entry.get("name")): entry.get("path") for entry in _objects(content, "resources")}
     tables = {}
     for name, columns in TABLES.items():
         place = stated.get(name)
@@ -167,11 +169,16 @@ def _during(row: Row, events: Iterable[_Event]) -> Iterator[_Event]:
         yield from (event for event in events if event.start <= time <= event.end)
 
 
+def _objects(content: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    entries = content.get(name)
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+
+
 def _names(content: Mapping[str, Any], observations: Iterable[Row]) -> tuple[dict[str, str], dict[str, str]]:
     """What each species is called as a class, and the scientific name of each class."""
     english: dict[str, str] = {}
-    for taxon in content.get("taxonomic") or ():
-        common = taxon.get("vernacularNames") if isinstance(taxon, dict) else None
+    for taxon in _objects(content, "taxonomic"):
+        common = taxon.get("vernacularNames")
         for language in ("en", "eng"):
             if isinstance(common, dict) and isinstance(common.get(language), str):
                 english.setdefault(str(taxon.get("scientificName")), common[language])

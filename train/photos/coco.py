@@ -34,9 +34,9 @@ def from_coco(path: Path, content: Mapping[str, Any]) -> DataSet:
         EdgeWatchError: something in it is missing, of another type, unknown or outside its picture; or no photo is
             there.
     """
-    images = {_id(path, "images", image, "id"): image for image in objects(path, content, "images", {"file_name": str})}
-    names = {_id(path, "categories", category, "id"): class_name(category["name"])
-             for category in objects(path, content, "categories", {"name": str})}
+    images = _by_id(path, content, "images", {"file_name": str})
+    categories = _by_id(path, content, "categories", {"name": str})
+    names = {key: class_name(category["name"]) for key, category in categories.items()}
     if nameless := [key for key, name in names.items() if not name]:
         raise EdgeWatchError(f"{path}: expected a name for each of its categories, found none for {nameless[0]!r}; "
                              f"add it")
@@ -61,6 +61,16 @@ def from_coco(path: Path, content: Mapping[str, Any]) -> DataSet:
         raise EdgeWatchError(f"{path}: expected boxes (left, top, width, height in pixels) inside their pictures, "
                              f"found {len(outside)} that are not (the first is {outside[0]}); correct or remove them")
     return data_set(path, path.parent, found, notes)
+
+
+def _by_id(path: Path, content: Mapping[str, Any], name: str, needed: Mapping[str, type]) -> dict[Id, dict[str, Any]]:
+    found: dict[Id, dict[str, Any]] = {}
+    for entry in objects(path, content, name, needed):
+        key = _id(path, name, entry, "id")
+        if key in found:
+            raise EdgeWatchError(f"{path}: expected each id of {name} once, found {key!r} twice; remove one")
+        found[key] = entry
+    return found
 
 
 def _by_image(

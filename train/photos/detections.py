@@ -111,7 +111,7 @@ def _relative(root: Path, name: str) -> str:
 
 
 def _kinds(path: Path, categories: object) -> dict[str, ObservationType]:
-    if not isinstance(categories, dict) or not set(categories.values()) <= {*KINDS, "empty"}:
+    if not isinstance(categories, dict) or not all(name in (*KINDS, "empty") for name in categories.values()):
         found = ", ".join(map(str, categories.values())) if isinstance(categories, dict) else repr(categories)
         raise EdgeWatchError(f"{path}: expected the detection_categories {', '.join(KINDS)}, found "
                              f"{found or 'none'}; take the boxes of MegaDetector")
