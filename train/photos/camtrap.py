@@ -129,13 +129,19 @@ def _rows(file: Path, columns: Sequence[str]) -> list[Row]:
 
 
 def _require_known(path: Path, table: str, rows: Iterable[Row], column: str, known: Iterable[str]) -> None:
-    strange = [(line, row[column]) for line, row in enumerate(rows, 1) if row[column] not in known]
+    strange = [row[column] for row in rows if row[column] not in known]
     if strange:
         other = "media" if column == "mediaID" else "deployments"
-        _, name = strange[0]
+        name = _short(strange[0]) or "empty"
         raise EdgeWatchError(f"{path}: expected each {column} of {table} to be in {other}, found "
-                             f"{counted(len(strange), 'row')} with another (the first is {name or 'empty'}); add it to "
+                             f"{counted(len(strange), 'row')} with another (the first is {name}); add it to "
                              f"{other} or remove the rows")
+
+
+def _short(cell: str) -> str:
+    """A cell for a message: where quotes are not closed, it goes on to the end of the file."""
+    text = " ".join(cell.split())
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _events(path: Path, observations: Iterable[Row]) -> dict[str, list[_Event]]:
@@ -205,5 +211,5 @@ def _box(row: Row, outside: list[str]) -> Box | None:
     except ValueError:
         box = None
     if box is None:
-        outside.append(f"{', '.join(cells)} of {row['observationID']}")
+        outside.append(f"{', '.join(map(_short, cells))} of {_short(row['observationID'])}")
     return box

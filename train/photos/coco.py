@@ -111,6 +111,8 @@ def _folder(folder: Path, names: Iterable[str]) -> Path:
 
 def _box(file: Path, image: Mapping[str, Any], bbox: Any, outside: list[str]) -> Box | None:
     """An animal's box as shares; one that cannot be is noted in `outside`."""
+    if not os.path.exists(file):
+        return None
     try:
         width, height = _size(file, image)
     except ImageError:
