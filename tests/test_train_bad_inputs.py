@@ -105,6 +105,14 @@ def test_coco_whose_photos_are_missing(tmp_path: Path, capsys: pytest.CaptureFix
                                      f"0.png); download them, or move the file to them")
 
 
+def test_coco_without_any_label(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = coco(tmp_path)
+    write(path, json.loads(path.read_text()) | {"annotations": []})
+    assert refused(path, capsys) == (
+        f"{path}: expected photos that show something known, found none (left out, without a label: 7 photos (the "
+        f"first is images/0.png)); label some, or let MegaDetector look at them")
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     for name in ("fox/1", "fox/2", "none/1"):

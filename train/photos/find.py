@@ -63,6 +63,9 @@ def find_photos(data: Path, exclude: Path | None = None, detections: Path | None
         count, first = counted(len(found.unlabelled), "photo"), found.unlabelled[0].path
         note = f"left out, without a label: {count} (the first is {first})"
         found = replace(found, unlabelled=(), notes=(*found.notes, note))
+    if not found.photos:
+        raise EdgeWatchError(f"{data}: expected photos that show something known, found none "
+                             f"({'; '.join(found.notes)}); label some, or let MegaDetector look at them")
     return _without(found, exclude) if exclude else found
 
 
