@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,19 +57,12 @@ def from_package(path: Path, content: Any) -> DataSet:
         EdgeWatchError: a table or a column is missing, a row names what is not there or has a box outside its picture,
             or no photo is there.
     """
-    if not isinstance(content, dict):
-        raise EdgeWatchError(f"{path}: expected an object as a Camtrap DP has, found none; write it again or name "
-                             f"another folder")
     tables = _tables(path, content)
     places = {row["deploymentID"]: row.get("locationID") or row["deploymentID"] for row in tables["deployments"]}
     media = {row["mediaID"]: row for row in tables["media"]}
-    _require_known(path, "media", tables["media"], "deploymentID", places)
-    _require_known(path, "observations", tables["observations"], "deploymentID", places)
-    single = [row for row in tables["observations"] if row.get("mediaID")]
-    _require_known(path, "observations", single, "mediaID", media)
     of_photo: dict[str, list[Row]] = defaultdict(list)
-    for row in single:
-        of_photo[row["mediaID"]].append(row)
+    for row in tables["observations"]:
+        of_photo[row.get("mediaID", "")].append(row)
     events = _events(path, tables["observations"])
     names, scientific = _names(content, tables["observations"])
     photos = [row for row in media.values() if row["fileMediatype"].startswith("image/")]
@@ -101,7 +94,10 @@ def from_package(path: Path, content: Any) -> DataSet:
                     "download them, and correct filePath in media where it is an address")
 
 
-def _tables(path: Path, content: Mapping[str, Any]) -> dict[str, list[Row]]:
+def _tables(path: Path, content: Any) -> dict[str, list[Row]]:
+    if not isinstance(content, dict):
+        raise EdgeWatchError(f"{path}: expected an object as a Camtrap DP has, found none; write it again or name "
+                             f"another folder")
     stated = {str(entry.get("name")): entry.get("path") for entry in _objects(content, "resources")}
     tables = {}
     for name, columns in TABLES.items():
@@ -111,6 +107,12 @@ def _tables(path: Path, content: Mapping[str, Any]) -> dict[str, list[Row]]:
             raise EdgeWatchError(f"{path}: expected the tables {', '.join(TABLES)} of a Camtrap DP beside it, found no "
                                  f"{file.relative_to(path.parent)}; copy all of the package there")
         tables[name] = _rows(file, columns)
+    places = {row["deploymentID"] for row in tables["deployments"]}
+    media = {row["mediaID"] for row in tables["media"]}
+    _require_known(path, "media", tables["media"], "deploymentID", places)
+    _require_known(path, "observations", tables["observations"], "deploymentID", places)
+    single = [row for row in tables["observations"] if row.get("mediaID")]
+    _require_known(path, "observations", single, "mediaID", media)
     return tables
 
 
@@ -128,7 +130,7 @@ def _rows(file: Path, columns: Sequence[str]) -> list[Row]:
     return rows
 
 
-def _require_known(path: Path, table: str, rows: Iterable[Row], column: str, known: Iterable[str]) -> None:
+def _require_known(path: Path, table: str, rows: Iterable[Row], column: str, known: Set[str]) -> None:
     strange = [row[column] for row in rows if row[column] not in known]
     if strange:
         other = "media" if column == "mediaID" else "deployments"
