@@ -31,7 +31,8 @@ from models.evaluation import measure
 from models.images import read_image
 from models.manifest import LIGHTINGS, Metrics
 from models.preprocess import infrared, prepare
-from train.photos.data import Photo, find_photos
+from train.photos.data import Photo
+from train.photos.find import find_photos
 from train.quiet import import_tensorflow
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "shared/weights/mobilenet_v2_0.35_notop.weights.h5"

@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from models.boxes import Box, from_text, seen
 from models.bundle import SPLIT, ModelBundle, file_hash
 from models.errors import BundleError, EdgeWatchError
 from models.evaluation import calibrate, measure, paired, softmax
-from models.images import read_image
+from models.images import read_file
 from models.interpreter import Interpreter
 from models.manifest import LIGHTINGS, Changed, Comparison, Metrics, OperatingPoint
-from models.preprocess import infrared, is_infrared, prepare
+from models.preprocess import infrared, is_infrared
 
 Logits = NDArray[np.float32]
 Answers = NDArray[np.intp]
@@ -25,11 +26,15 @@ Answers = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """One labelled photo; `label` is a class index, `name` its path relative to the data folder."""
+    """One labelled photo; `label` is a class index, `name` its path relative to the data folder.
+
+    `box`: the animal's, where only the square around it is looked at; None for the whole photo.
+    """
 
     path: Path
     label: int
     name: str
+    box: Box | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ def find_photos(bundle: ModelBundle, data: Path | None = None) -> dict[str, list
             missing.append(path)
         elif file_hash(path) != row["sha256"]:
             changed.append(path)
-        wanted[row["split"]].append(Photo(path, bundle.labels.names.index(row["label"]), row["path"]))
+        wanted[row["split"]].append(_photo(bundle, row, path))
     if missing or changed:
         raise EdgeWatchError(
             f"{root}: expected the {len(wanted['test'])} test and {len(wanted['val'])} validation photos of {SPLIT}, "
@@ -80,6 +85,16 @@ def find_photos(bundle: ModelBundle, data: Path | None = None) -> dict[str, list
         raise EdgeWatchError(f"{bundle.path / SPLIT}: expected validation and test photos, found {len(wanted['val'])} "
                              f"and {len(wanted['test'])}; type --no-verify to convert without comparing")
     return wanted
+
+
+def _photo(bundle: ModelBundle, row: Mapping[str, str], path: Path) -> Photo:
+    text = row.get("box", "")
+    try:
+        box = from_text(text)
+    except ValueError as error:
+        raise BundleError(f"{bundle.path / SPLIT}: {error} of {row['path']}; train the model again, or type "
+                          f"--no-verify") from error
+    return Photo(path, bundle.labels.names.index(row["label"]), f"{row['path']} [{text}]" if box else row["path"], box)
 
 
 def _split_rows(bundle: ModelBundle) -> list[dict[str, str]]:
@@ -161,7 +176,7 @@ def ask(
     parts: list[dict[str, list[Logits]]] = [{lighting: [] for lighting in LIGHTINGS} for _ in networks]
     for photo in photos:
         size = networks[0].size
-        picture = prepare(read_image(photo.path, at_least=size), size, order="BGR")
+        picture = seen(read_file(photo.path), str(photo.path), size, photo.box)
         grey_as_taken.append(is_infrared(picture))
         for lighting, shown in zip(LIGHTINGS, (picture, infrared(picture)), strict=True):
             for network, found in zip(networks, parts, strict=True):

@@ -9,9 +9,8 @@ from typing import Protocol
 
 from edge.throttle import Bucket
 from edge.types import WHOLE, BBox, Crop, Cropped, Trigger
+from models import boxes
 
-LEAST_PIXELS = 96
-"""A smaller crop shows the network little but blur."""
 GAP = 0.25
 """Regions closer than a quarter of the larger one may belong together."""
 PART, LOOSE, TIGHT = 0.25, 2.0, 1.25
@@ -33,7 +32,7 @@ class CropSettings:
     `again`: how often it then is.
     """
 
-    margins: tuple[float, ...] = (0.2, 0.05)
+    margins: tuple[float, ...] = (boxes.MARGIN, 0.05)
     most: int = 3
     linger: timedelta = timedelta(seconds=10)
     again: timedelta = timedelta(seconds=1)
@@ -173,13 +172,5 @@ def _together(one: BBox, other: BBox, width: int, height: int) -> bool:
 
 
 def square(region: BBox, margin: float, width: int, height: int) -> BBox:
-    """A box around a region that is square in pixels and inside a frame of width x height pixels.
-
-    It is moved, not cut, at the frame's edge; where it is larger than the frame it ends with the frame.
-    """
-    side = max(region.width * width, region.height * height) * (1 + 2 * margin)
-    side = max(side, LEAST_PIXELS)
-    across, down = min(side / width, 1.0), min(side / height, 1.0)
-    x, y = region.center
-    left, top = min(max(x - across / 2, 0.0), 1 - across), min(max(y - down / 2, 0.0), 1 - down)
-    return BBox(left, top, across, down)
+    """A box around a region that is square in pixels and inside a frame of width x height pixels: `models.boxes`."""
+    return BBox(*boxes.square(region.as_tuple(), margin, width, height))

@@ -38,12 +38,13 @@ def prepare(
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"expected a (height, width, 3) uint8 image, found {image.shape} {image.dtype}")
     if box is not None:
-        image = _cut(image, box)
+        image = cut(image, box)
     resized = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR_EXACT)
     return cv2.cvtColor(resized, cv2.COLOR_BGR2RGB) if order == "BGR" else resized  # type: ignore[return-value]
 
 
-def _cut(image: NDArray[np.uint8], box: tuple[float, float, float, float]) -> NDArray[np.uint8]:
+def cut(image: NDArray[np.uint8], box: tuple[float, float, float, float]) -> NDArray[np.uint8]:
+    """The part of a picture in a box, without a copy; arguments and errors as for `prepare`."""
     height, width = image.shape[:2]
     left, top = max(0, round(box[0] * width)), max(0, round(box[1] * height))
     right, bottom = min(width, round((box[0] + box[2]) * width)), min(height, round((box[1] + box[3]) * height))

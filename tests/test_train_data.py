@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from models.errors import EdgeWatchError, UsageError
-from train.photos.data import check_classes, data_name, find_photos, read_exclude
+from train.photos.data import check_classes
+from train.photos.find import data_name, find_photos, read_exclude
 from train.photos.origin import about, licences
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"

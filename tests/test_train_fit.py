@@ -304,7 +304,7 @@ def test_fit_says_that_a_class_without_photos_is_no_class(bad_data: Path, tmp_pa
     listed.write_text("class,path\n" + rows)
     done = train("fit", "good", "--exclude", listed, "--weights", "none", "--out", "taken", "--force", cwd=bad_data)
     assert "taken" in done.stderr
-    from train.photos.data import find_photos
+    from train.photos.find import find_photos
 
     data = find_photos(bad_data / "good", listed)
     assert data.names == ("empty", "square")

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from models.page import write_folder
 from train.cli import main
-from train.photos.data import DataSet, Photo, find_photos
+from train.photos.data import DataSet, Photo
+from train.photos.find import find_photos
 from train.photos.findings import Class, Group
 from train.photos.inspection import contact_sheets, histogram
 from train.photos.looks import Bin, Broken, Imbalance, Inspection, Look, Spread, examine, look, spread

@@ -18,7 +18,8 @@ from recipes.wildlife import main, squares
 from train.cli import main as train_main
 from train.cli import parser, recipe_of
 from train.names import FAMILIES
-from train.photos.data import DataSet, find_photos
+from train.photos.data import DataSet
+from train.photos.find import find_photos
 from train.recipe import DEFAULT, LIMITS, NO_AUGMENTATION, Augmentation, Recipe, override, read_recipe
 
 ROOT = Path(__file__).parents[1]

@@ -44,8 +44,9 @@ def parser() -> argparse.ArgumentParser:
     fit = commands.add_parser("fit", help="train a model on photos", description="Train a model on photos. The result "
                               "is a float bundle, which `convert` turns into one for the edge.")
     fit.add_argument("data", metavar="DATA", type=Path,
-                     help="folder with one folder of photos per class, or with train, val and test folders of such; or "
-                          "a CSV file with columns `path` and `label`")
+                     help="folder with one folder of photos per class, or with train, val and test folders of such; a "
+                          "CSV file with columns `path` and `label`; a COCO Camera Traps file; a Camtrap DP; or "
+                          "MegaDetector's file alone")
     fit.add_argument("--exclude", type=Path, metavar="LIST",
                      help="what to leave out: one photo, folder or class a line, or a CSV file with a column `path`")
     fit.add_argument("--split", type=Path, metavar="FILE",
@@ -72,6 +73,9 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--exclude", type=Path, metavar="LIST", help="photos to leave out, as for fit")
         command.add_argument("--json", action="store_true", help="print JSON instead of a table")
     for command in (fit, inspect, evaluate):
+        command.add_argument("--detections", type=Path, metavar="FILE",
+                             help="MegaDetector's boxes, to which the photos are cut (default: its file in DATA, if "
+                                  "there is one)")
         command.add_argument("--debug", action="store_true", help="show tracebacks")
     return top
 
@@ -122,11 +126,12 @@ def _main(argv: Sequence[str]) -> int:
     if arguments.command == "inspect":
         from train.photos.inspection import inspect
 
-        return inspect(arguments.data, arguments.exclude, arguments.out, arguments.json)
+        return inspect(arguments.data, arguments.exclude, arguments.out, arguments.json, arguments.detections)
     if arguments.command == "evaluate":
         from train.evaluate import evaluate
 
-        return evaluate(arguments.bundle, arguments.data, arguments.exclude, arguments.out, arguments.json)
+        return evaluate(arguments.bundle, arguments.data, arguments.exclude, arguments.out, arguments.json,
+                        arguments.detections)
     return _fit(arguments, shlex.join(["train", *argv]))
 
 
@@ -138,18 +143,19 @@ def say(line: str) -> None:
 def _fit(arguments: argparse.Namespace, command: str) -> int:
     from models.bundle import require_free
     from models.labels import Label, LabelMap, scientific_names
-    from train.photos.data import check_classes, find_photos
+    from train.photos.data import check_classes
+    from train.photos.find import find_photos
     from train.photos.origin import about
     from train.photos.table import read_table
     from train.teacher import open_teacher
 
     # All that can be refused is refused before the slow import of TensorFlow.
     recipe = recipe_of(arguments)
-    data = find_photos(arguments.data, arguments.exclude)
+    data = find_photos(arguments.data, arguments.exclude, arguments.detections)
     check_classes(data)
     if arguments.split:
         read_table(arguments.split, ("path", "split"), "--split")
-    scientific = scientific_names(data.root)
+    scientific = scientific_names(data.root) | data.scientific
     labels, described = LabelMap(Label.from_name(name, scientific) for name in data.names), about(data)
     out, number = _target(arguments)
     name = arguments.name or out.name
@@ -222,7 +228,8 @@ def recipe_of(arguments: argparse.Namespace) -> Recipe:
 def _target(arguments: argparse.Namespace) -> tuple[Path, str]:
     """Where the bundle goes, and its version: with --out 1, else the first number that is free under runs/."""
     from train.partial import SUFFIX, newest
-    from train.photos.data import RUNS, data_name
+    from train.photos.data import RUNS
+    from train.photos.find import data_name
 
     if arguments.out:
         return arguments.out, "1"

@@ -17,7 +17,8 @@ from models.bundle import MANIFEST, SPLIT, ModelBundle, file_hash
 from models.errors import EdgeWatchError
 from models.manifest import LIGHTINGS
 from train.measure import Network, keras_network
-from train.photos.data import RUNS, DataSet, Photo, data_name, find_photos
+from train.photos.data import RUNS, DataSet, Photo
+from train.photos.find import data_name, find_photos
 from train.photos.pictures import decode
 from train.quiet import import_tensorflow
 from train.report.numbers import DATA, PAGE, LeftOut, Report, Subject, build
@@ -26,7 +27,10 @@ from train.report.summary import WORDS, percent
 from train.words import counted
 
 
-def evaluate(bundle_path: Path, root: Path, exclude: Path | None, out: Path | None, as_json: bool) -> int:
+def evaluate(
+    bundle_path: Path, root: Path, exclude: Path | None, out: Path | None, as_json: bool,
+    detections: Path | None = None,
+) -> int:
     """`train evaluate`: a bundle's report on the photos of DATA as taken and in infrared-grey.
 
     Args:
@@ -35,6 +39,7 @@ def evaluate(bundle_path: Path, root: Path, exclude: Path | None, out: Path | No
         exclude: a list of photos to leave out, or None.
         out: the new folder; None is `runs/BUNDLE-on-DATA`. An earlier report is replaced.
         as_json: print the metrics as JSON instead of a table.
+        detections: MegaDetector's file, or None for the one beside the photos.
 
     Raises:
         EdgeWatchError: no bundle, no photos, photos of classes that the bundle does not have, or no place to write.
@@ -42,7 +47,7 @@ def evaluate(bundle_path: Path, root: Path, exclude: Path | None, out: Path | No
     bundle = ModelBundle.open(bundle_path)
     out = out or RUNS / f"{bundle_path.resolve().name}-on-{data_name(root)}"
     page.require_replaceable(out, (PAGE, DATA))
-    data = find_photos(root, exclude)
+    data = find_photos(root, exclude, detections)
     photos = choose(bundle, data, root)
     network = _float(bundle) if bundle.is_float else _converted(bundle)
     working = _working(out)
@@ -106,7 +111,7 @@ def _report(
         bundle=str(bundle.path), data=str(root), names=bundle.labels.names, temperature=bundle.manifest.temperature,
         points=bundle.manifest.operating_points, doubts=doubts,
         left_out=LeftOut(pictures.broken, data.excluded, len(pictures.photos) - len(rows), data.notes),
-    ), network, pictures.pixels, rows, truth, [photo.path for photo in tested])
+    ), network, pictures.pixels, rows, truth, [photo.name for photo in tested])
     return report, files(report, pictures.pixels)
 
 

@@ -176,7 +176,7 @@ def _measure(job: Job, material: Material, trained: Trained, network: Network) -
         temperature=temperature, points=points, history=trained.history, kept=trained.kept,
         doubts=doubts(material.notes),
         left_out=LeftOut(material.pictures.broken, job.data.excluded, notes=_notes(material, trained)),
-    ), network, pixels, test, material.truth[test], [material.data.photos[row].path for row in test])
+    ), network, pixels, test, material.truth[test], [material.data.photos[row].name for row in test])
 
 
 def _write(

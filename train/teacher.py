@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from models.boxes import as_text
 from models.bundle import MANIFEST, SPLIT, ModelBundle, file_hash
 from models.errors import EdgeWatchError
 from train.measure import Array, Network
@@ -55,8 +56,9 @@ def require_same_sides(bundle: ModelBundle, photos: Iterable[Photo]) -> None:
         EdgeWatchError: photos stand on another side, or are not in both.
     """
     with (bundle.path / SPLIT).open(newline="", encoding="utf-8") as file:
-        taught = {(row["sha256"], row["split"]) for row in csv.DictReader(file)}
-    other = {digest for digest, _ in taught ^ {(photo.sha256, str(photo.split)) for photo in photos}}
+        taught = {(row["sha256"], row.get("box", ""), row["split"]) for row in csv.DictReader(file)}
+    here = {(photo.sha256, as_text(photo.box), str(photo.split)) for photo in photos}
+    other = {(digest, box) for digest, box, _ in taught ^ here}
     if other:
         raise EdgeWatchError(f"{bundle.path}: expected a teacher of the same photos on the same sides, found "
                              f"{counted(len(other), 'photo')} that only one of the two has or that stand elsewhere; "

@@ -30,7 +30,7 @@ class Class:
     `photos`: how many, with the broken ones; `splits`: how many on each side, where the data says. `distinct`: how many
     of those that can be read show something new (of photos that are nearly the same one counts). `infrared`: how many
     are infrared-grey. `short_side`: the median of the shorter side in pixels. `locations`, `sequences`: how many
-    different ones, where the data names them.
+    different ones, where the data names them. `crops`: how many are cut around a box.
     """
 
     photos: int
@@ -41,6 +41,7 @@ class Class:
     short_side: int
     locations: int
     sequences: int
+    crops: int = 0
 
 
 @dataclass(frozen=True, slots=True)

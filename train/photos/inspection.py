@@ -16,8 +16,10 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from models import page
+from models.boxes import cut_out
 from models.images import read_image
-from train.photos.data import LEAST, RUNS, SPLITS, data_name, find_photos
+from train.photos.data import LEAST, RUNS, SPLITS, Photo
+from train.photos.find import data_name, find_photos
 from train.photos.findings import TINY, Group
 from train.photos.looks import Inspection, Look, Spread, examine, look
 from train.recipe import DEFAULT
@@ -41,7 +43,9 @@ SIDE, QUALITY = 132, 70
 """Pixels and JPEG quality of a thumbnail: 600 of them make a page of about 4 MB."""
 
 
-def inspect(root: Path, exclude: Path | None, out: Path | None, as_json: bool) -> int:
+def inspect(
+    root: Path, exclude: Path | None, out: Path | None, as_json: bool, detections: Path | None = None
+) -> int:
     """`train inspect`: write the page and the JSON, print a summary; the exit code is 0 whatever is found.
 
     Args:
@@ -49,11 +53,12 @@ def inspect(root: Path, exclude: Path | None, out: Path | None, as_json: bool) -
         exclude: a list of photos to leave out, or None.
         out: the new folder; None is `runs/inspect-` and the name of DATA. An earlier inspection is replaced.
         as_json: print the JSON instead of the summary.
+        detections: MegaDetector's file, or None for the one beside the photos.
 
     Raises:
         EdgeWatchError: there are no photos, or the folder cannot be written or holds something else.
     """
-    data = find_photos(root, exclude)
+    data = find_photos(root, exclude, detections)
     out = out or RUNS / f"inspect-{data_name(root)}"
     page.require_replaceable(out, (PAGE, JSON))
     looks = list(look(data.root, data.photos, lambda line: print(line, file=sys.stderr, flush=True)))
@@ -69,11 +74,13 @@ def inspect(root: Path, exclude: Path | None, out: Path | None, as_json: bool) -
 def as_text(found: Inspection) -> str:
     """The findings as lines of text."""
     columns = [split for split in SPLITS if any(split in row.splits for row in found.classes.values())]
+    crops = ["crops"] if any(row.crops for row in found.classes.values()) else []
     wide = max(len(label) for label in (*found.classes, "class"))
     lines = [f"{found.data}: {found.photos} photos of {len(found.classes)} classes, {found.excluded} excluded", "",
-             "class".ljust(wide) + "".join(f"{title:>9}" for title in ("photos", *columns, "infrared", "px"))]
+             "class".ljust(wide) + "".join(f"{title:>9}" for title in ("photos", *columns, *crops, "infrared", "px"))]
     for label, row in found.classes.items():
-        cells = (row.photos, *(row.splits.get(split, 0) for split in columns), row.infrared, row.short_side)
+        cells = (row.photos, *(row.splits.get(split, 0) for split in columns), *(row.crops for _ in crops),
+                 row.infrared, row.short_side)
         lines.append(label.ljust(wide) + "".join(f"{cell:>9}" for cell in cells))
     side = found.short_side
     lines += ["", f"shorter side: {side.least:g} to {side.greatest:g} px, median {side.median:g} (px: of the class)",
@@ -95,14 +102,14 @@ def as_html(found: Inspection, root: Path, looks: Sequence[Look], seed: int = 1)
     Raises:
         ImageError: a photo that could be read before cannot be read now.
     """
-    album = {one.photo.path: one for one in looks if not one.broken}
+    album = {one.photo.name: one for one in looks if not one.broken}
     sheets = contact_sheets(album.values(), seed)
     alone = [group for group in found.duplicates if len(group.classes) == 1 and len(group.splits) < 2]
     groups = {"leaks": found.leaks, "conflicts": found.conflicts, "duplicates": alone}
     members = {kind: [_members(group, album) for group in some[:GROUPS]] for kind, some in groups.items()}
     wanted = {path for some in members.values() for paths in some for path in paths} | set(found.tiny[:SHEET])
     wanted |= {path for paths in sheets.values() for path in paths}
-    small = _thumbnails(root, sorted(wanted))
+    small = _thumbnails(root, [album[name].photo for name in sorted(wanted)])
     total = f"{found.photos} photos of {len(found.classes)} classes, {found.excluded} excluded."
     parts = [page.paragraph(total, "quiet"), *_verdict(found), *_counts(found), *_sizes(found), *_broken(found)]
     if found.tiny:
@@ -129,7 +136,7 @@ def contact_sheets(looks: Iterable[Look], seed: int) -> dict[str, list[str]]:
     """By class, the paths of photos drawn evenly: one from each of as many stretches of the sorted paths."""
     paths: dict[str, list[str]] = defaultdict(list)
     for one in looks:
-        paths[one.photo.label].append(one.photo.path)
+        paths[one.photo.label].append(one.photo.name)
     share = max(6, min(SHEET, SHEETS // max(1, len(paths))))
     sheets = {}
     for label in sorted(paths):
@@ -151,16 +158,17 @@ def _members(group: Group, album: Mapping[str, Look]) -> list[str]:
     return list(every)[:max(MEMBERS, len(group.classes))]
 
 
-def _thumbnails(root: Path, paths: Sequence[str]) -> dict[str, bytes]:
-    def one(path: str) -> bytes:
-        return page.thumbnail(read_image(root / path, at_least=SIDE), SIDE, QUALITY)
+def _thumbnails(root: Path, photos: Sequence[Photo]) -> dict[str, bytes]:
+    def one(photo: Photo) -> bytes:
+        image = read_image(root / photo.path, at_least=None if photo.box else SIDE)
+        return page.thumbnail(cut_out(image, photo.box), SIDE, QUALITY)
 
     with ThreadPoolExecutor() as pool:
-        return dict(zip(paths, pool.map(one, paths), strict=True))
+        return dict(zip((photo.name for photo in photos), pool.map(one, photos), strict=True))
 
 
 def _figure(one: Look, small: Mapping[str, bytes], caption: str) -> str:
-    return page.picture(small[one.photo.path], caption, mark="infrared-grey" if one.infrared else "")
+    return page.picture(small[one.photo.name], caption, mark="infrared-grey" if one.infrared else "")
 
 
 def _verdict(found: Inspection) -> Iterator[str]:
@@ -186,7 +194,7 @@ def _code(text: str) -> str:
 def _counts(found: Inspection) -> Iterator[str]:
     rows = found.classes.values()
     splits = [split for split in SPLITS if any(split in row.splits for row in rows)]
-    places = [name for name in ("locations", "sequences") if any(getattr(row, name) for row in rows)]
+    places = [name for name in ("crops", "locations", "sequences") if any(getattr(row, name) for row in rows)]
     most = found.classes[found.imbalance.most].photos
 
     def cells(label: str) -> list[object]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median_low
 from typing import Literal
 
+from models.boxes import Box, cut_out
 from models.errors import ImageError
 from models.images import decode_image, jpeg_size, read_file
 from models.preprocess import is_infrared, prepare
@@ -126,11 +127,12 @@ def _look(root: Path, photo: Photo) -> Look:
     path = root / photo.path
     try:
         content = read_file(path)
-        image = decode_image(content, str(path), at_least=DEFAULT.size)
+        image = decode_image(content, str(path), at_least=None if photo.box else DEFAULT.size)
     except ImageError as error:
         return Look(photo, broken=str(error).removeprefix(f"{path}: "))
+    image = cut_out(image, photo.box)
     height, width = image.shape[:2]
-    if stated := jpeg_size(content):  # A large JPEG was decoded at a part of its size.
+    if photo.box is None and (stated := jpeg_size(content)):  # A large JPEG was decoded at a part of its size.
         lying = (stated[0] > stated[1]) == (width > height)  # Else its EXIF orientation has turned it.
         width, height = stated if lying else (stated[1], stated[0])
     known = replace(photo, sha256=hashlib.sha256(content).hexdigest(),
@@ -155,9 +157,9 @@ def examine(data: DataSet, looks: Iterable[Look], name: str = "") -> Inspection:
         short_side=spread([one.side for one in seen], SIDES),
         shape=spread([round(one.width / one.height, 3) for one in seen], SHAPES),
         infrared_share=round(sum(one.infrared for one in seen) / max(1, len(seen)), 4),
-        infrared=[one.photo.path for one in seen if one.infrared],
-        tiny=[one.photo.path for one in seen if one.side < TINY],
-        broken=[Broken(one.photo.path, one.broken) for one in every if one.broken],
+        infrared=[one.photo.name for one in seen if one.infrared],
+        tiny=[one.photo.name for one in seen if one.side < TINY],
+        broken=[Broken(one.photo.name, one.broken) for one in every if one.broken],
         duplicates=alike, conflicts=[group for group in alike if len(group.classes) > 1], leaks=leaks,
     )
     broken = {one.path: one.reason for one in found.broken}
@@ -167,9 +169,9 @@ def examine(data: DataSet, looks: Iterable[Look], name: str = "") -> Inspection:
 
 def _alike(photos: Sequence[Photo]) -> list[Group]:
     """Groups of photos with the same content, or nearly the same."""
-    same: dict[str, list[Photo]] = defaultdict(list)
+    same: dict[tuple[str, Box | None], list[Photo]] = defaultdict(list)
     for photo in photos:
-        same[photo.sha256].append(photo)
+        same[photo.sha256, photo.box].append(photo)
     contents = list(same.values())
     near = near_duplicates([content[0].fingerprint for content in contents])
     grouped = {row for rows in near for row in rows}
@@ -191,7 +193,7 @@ def _across(kind: Literal["sequence", "location"], photos: Iterable[Photo]) -> l
 
 def _group(kind: Literal["same", "near", "sequence", "location"], photos: list[Photo], name: str = "") -> Group:
     found = {photo.split for photo in photos}
-    return Group(kind, name, sorted(photo.path for photo in photos), sorted({photo.label for photo in photos}),
+    return Group(kind, name, sorted(photo.name for photo in photos), sorted({photo.label for photo in photos}),
                  [split for split in SPLITS if split in found])
 
 
@@ -200,7 +202,7 @@ def _classes(looks: Iterable[Look], alike: Iterable[Group]) -> dict[str, Class]:
     for one in looks:
         by_label[one.photo.label].append(one)
     doubles: Counter[str] = Counter()  # How many photos of a class show what another one of the class shows.
-    labels = {one.photo.path: label for label, found in by_label.items() for one in found}
+    labels = {one.photo.name: label for label, found in by_label.items() for one in found}
     for group in alike:
         doubles.update({label: count - 1 for label, count in Counter(labels[path] for path in group.photos).items()})
     classes = {}
@@ -214,6 +216,7 @@ def _classes(looks: Iterable[Look], alike: Iterable[Group]) -> dict[str, Class]:
             infrared=sum(one.infrared for one in seen),
             short_side=median_low([one.side for one in seen]) if seen else 0,
             locations=len({one.photo.location for one in every if one.photo.location}),
+            crops=sum(one.photo.box is not None for one in every),
             sequences=len({(one.photo.location, one.photo.sequence) for one in every if one.photo.sequence}),
         )
     return classes

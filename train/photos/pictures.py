@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.boxes import seen
 from models.errors import ImageError
-from models.images import decode_image, read_file
-from models.preprocess import prepare
+from models.images import read_file
 from train.photos.data import Photo
 from train.photos.duplicates import fingerprint
 from train.photos.store import Store
@@ -85,7 +85,7 @@ def _read_all(
         path = root / photo.path
         try:
             content = read_file(path)
-            picture = prepare(decode_image(content, str(path), at_least=size), size, order="BGR")
+            picture = seen(content, str(path), size, photo.box)
         except ImageError as error:
             return photo, error
         found = hashlib.sha256(content).hexdigest()

@@ -12,6 +12,7 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
+from models.boxes import as_text
 from models.errors import EdgeWatchError
 from train.photos.data import SIDES, Photo, Split
 from train.photos.duplicates import grouped, near_duplicates
@@ -125,6 +126,7 @@ def _listed(
     fresh: set[int] = set()
     used: set[str] = set()
     for index, photo in enumerate(photos):
+        # All crops of a photo stand on one side, so the first row of it speaks for all.
         name = next((name for name in (photo.path, prefix + photo.path) if name in known), None)
         if name is None:
             fresh.add(index)
@@ -264,12 +266,13 @@ def doubts(notes: Iterable[str]) -> tuple[str, ...]:
 
 
 def split_csv(photos: Iterable[Photo]) -> str:
-    """The text of `split.csv`; with location and sequence where any photo has one."""
+    """The text of `split.csv`; with location, sequence and box where any photo has one (docs/training.md)."""
     rows = list(photos)
     columns = ["path", "label", "split", "sha256"]
-    columns += [name for name in ("location", "sequence") if any(getattr(photo, name) for photo in rows)]
+    columns += [name for name in ("location", "sequence", "box") if any(getattr(photo, name) for photo in rows)]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([getattr(photo, name) or "" for name in columns] for photo in rows)
+    writer.writerows([as_text(photo.box) if name == "box" else getattr(photo, name) or "" for name in columns]
+                     for photo in rows)
     return out.getvalue()

@@ -21,6 +21,7 @@ COLUMNS = {
     "sequence": ("sequence", "seq_id", "sequence_id", "event_id"),
     "timestamp": ("timestamp", "datetime"),
     "licence": ("licence", "license"),
+    "box": ("box",),
 }
 """What columns are called in tables of camera-trap photos (zamba, Wildlife Insights, Camtrap DP); the first wins."""
 
@@ -38,6 +39,7 @@ class Row:
     sequence: str = ""
     timestamp: str = ""
     licence: str = ""
+    box: str = ""
 
 
 def read_table(path: Path, needed: Sequence[str], option: str = "DATA") -> list[Row]:
