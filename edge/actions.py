@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import re
@@ -15,16 +14,17 @@ from pathlib import Path
 
 from edge import heard
 from edge.commands import Command, MalformedCommandError, read_command
-from edge.media import pictures_of
+from edge.media import pictures_of, write_whole
 from edge.outbox import Outbox
 from edge.outside import Looks
 from edge.payloads import Message, alert_messages, picture_message, reply_message
+from edge.rules import hidden_place
 from edge.settings import Settings
 from edge.sightings import uuid7
 from edge.topics import Topics
-from edge.types import WHOLE, Alert, Deployment, Sighting
+from edge.types import WHOLE, Alert, Sighting
 from models.errors import EdgeWatchError, OutboxError, UnknownSpeciesError, UsageError
-from models.labels import Label
+from models.labels import is_human
 
 log = logging.getLogger("edge-watch")
 
@@ -52,6 +52,7 @@ class Actions:
         media: the folder in which visits' pictures are kept.
         meaning: the species and groups that a name stands for.
         snooze: of what no alerts are to leave.
+        people: ids of visits that somebody said show a person; nothing may be kept of them.
         looks: None where a look cannot be asked for by command.
     """
 
@@ -62,13 +63,14 @@ class Actions:
     media: Path
     meaning: Callable[[str], Collection[str]]
     snooze: heard.Snooze
+    people: set[str]
     looks: Looks | None = None
     refused: int = 0
     health_wanted: threading.Event = field(default_factory=threading.Event)
     _say_at: float = float("-inf")
 
     def hear(self, name: str, payload: bytes) -> Message | None:
-        """Obey the command `name`; the answer to it, None for what is no command or was heard before."""
+        """Obey the command `name`; the answer to it, None for what is no command."""
         try:
             command = read_command(name, payload)
         except MalformedCommandError as error:
@@ -76,8 +78,7 @@ class Actions:
             return None
         try:
             if not heard.is_new(self.outbox, command.id, command.issued):
-                log.info("command/%s: %s was heard before", name, command.id)
-                return None
+                raise UsageError("it was heard before, or is older than all that is remembered; send a new one")
             says = _ACTIONS[name](self, command)
             done = True
         except (EdgeWatchError, OSError) as error:
@@ -90,7 +91,8 @@ class Actions:
         self.refused += 1
         if time.monotonic() >= self._say_at:
             self._say_at = time.monotonic() + _SAY_EVERY_S
-            log.warning("command/%s: %s; %d such commands so far were ignored", name[:40], error, self.refused)
+            said = "".join(letter if letter.isprintable() else "?" for letter in name[:40])
+            log.warning("command/%s: %s; %d such commands so far were ignored", said, error, self.refused)
 
     def look(self, command: Command) -> str:
         if self.looks is None:
@@ -107,8 +109,7 @@ class Actions:
         nothing = Sighting(
             "new", uuid7(), "test", "", "animal", 1.0, now, now, None, "day", 0, WHOLE, (1, 1), "test", False, False
         )  # fmt: skip
-        where = Deployment(self.topics.deployment, self.settings.latitude, self.settings.longitude)
-        alert = Alert(nothing, where, self.model, test=True)
+        alert = Alert(nothing, hidden_place(self.settings), self.model, test=True)
         # Where the compact form is wanted, its way is to be tested too; of what species it is says the form itself.
         index = 0 if self.settings.compact else None
         # One waits at most: whoever may send commands must not push alerts out of a full outbox.
@@ -128,6 +129,9 @@ class Actions:
 
     def picture(self, command: Command) -> str:
         event = self._event(command)
+        person = is_human(event.species) or event.observation_type == "human" or event.id in self.people
+        if person and self.settings.people != "keep":
+            raise UsageError(f"expected an event without people, found {event.id}; pictures of people are not sent")
         found = pictures_of(self.media, event.id)
         if not found:
             raise UsageError(f"expected a picture of event {event.id}, found none: it was deleted, or never kept")
@@ -148,22 +152,25 @@ class Actions:
 
     def _event(self, command: Command) -> Sighting:
         event = command.values["event"]
-        found = [each for each in self.outbox.sightings_like(event) if each.id == event]
-        if not found:
+        found = self.outbox.sighting(event)
+        if found is None:
             raise UsageError(f"expected the id of an event that this trap has recorded, found {event}")
-        return found[0]
+        return found
 
     def _correct(self, event: Sighting, shows: str, said: str | None) -> str:
         """Note what a visit shows, and put its picture where `train` finds it: in a folder of that name.
 
         A person's picture is not kept unless people are to be.
         """
+        human = is_human(shows) and self.settings.people != "keep"
+        if human:
+            self.people.add(event.id)  # First: the visit may go on, and be about to be written.
         self.outbox.correct(event.id, said)
         folder, pictures = self.settings.data / FOLDER, pictures_of(self.media, event.id)
         for old in folder.glob(f"*/{event.id}.jpg"):
             old.unlink()
         noted = f"noted that {event.id} shows {shows or f'no {event.species}'}"
-        if Label.from_name(shows, {}).observation_type == "human" and self.settings.people != "keep":
+        if human:
             for each in self.media.glob(f"*/*_{event.id}.*"):
                 each.unlink(missing_ok=True)
             self.outbox.forget_picture(event.id)
@@ -176,7 +183,7 @@ class Actions:
             _link(pictures[0], place)
         except OSError as error:
             raise OutboxError(f"{noted}, but its picture cannot be kept in {place.parent}: {error}") from error
-        return f"{noted}, with its picture"
+        return f"{noted}; its picture is kept in {place.parent}"
 
 
 _ACTIONS: dict[str, Callable[[Actions, Command], str]] = {
@@ -192,5 +199,7 @@ _ACTIONS: dict[str, Callable[[Actions, Command], str]] = {
 
 def _link(picture: Path, place: Path) -> None:
     """A second name for a picture: it stays when the first is deleted to make room."""
-    with contextlib.suppress(FileExistsError):
+    try:
         os.link(picture, place)
+    except OSError:  # A file system without such names, as a USB stick's.
+        write_whole(place, picture.read_bytes())

@@ -27,6 +27,7 @@ class Backlog:
 
     Attributes:
         stored: how many alerts were new to the outbox.
+        dropped: how many were lost because too many waited.
 
     Args:
         outbox: opens it, the first time that it is asked.
@@ -34,8 +35,8 @@ class Backlog:
     """
 
     def __init__(self, outbox: Callable[[], Outbox], messages: Callable[[Alert], Sequence[Message]]) -> None:
-        self._outbox, self._messages, self.stored = outbox, messages, 0
-        self._waiting: deque[Alert] = deque(maxlen=MOST)
+        self._outbox, self._messages, self.stored, self.dropped = outbox, messages, 0, 0
+        self._waiting: deque[Alert] = deque()
         self._due = 0.0
 
     def __len__(self) -> int:
@@ -43,6 +44,12 @@ class Backlog:
 
     def put(self, alert: Alert) -> None:
         """Store an alert, now or as soon as it can be."""
+        if len(self._waiting) == MOST:
+            lost = self._waiting.popleft()
+            self.dropped += 1
+            log.error(
+                "alert %s of %s is lost: %d wait in memory already", lost.sighting.id, lost.sighting.species, MOST
+            )
         self._waiting.append(alert)
         self.store()
 

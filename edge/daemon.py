@@ -7,7 +7,7 @@ import functools
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ from edge.watch import watch
 from models.bundle import ModelBundle
 from models.classifier import Classifier
 from models.errors import OutboxError, StuckCameraError
+from models.labels import is_human
 
 if TYPE_CHECKING:
     from edge.media import Recorder
@@ -68,8 +69,10 @@ def run_daemon(settings: Settings, debug: bool = False) -> int:
 
         daemon = Daemon(settings, camera, classifier, open_outbox, topics, broker)
         notify("READY=1")
+        well = False
         try:
             daemon.run(stop)
+            well = True
         except StuckCameraError as error:
             # Where beginning anew brought no frame either, it is for systemd to go on.
             if not daemon.frames:
@@ -77,7 +80,7 @@ def run_daemon(settings: Settings, debug: bool = False) -> int:
             log.error("%s; the program begins anew", error)
             stuck = True
         finally:
-            daemon.close()
+            daemon.close(well)
     if stuck:
         restart()
     return 1 if daemon.failed else 0
@@ -107,8 +110,12 @@ def _clock(moment: time) -> str:
     return f"{moment:%H:%M}"
 
 
-def open_recorders(settings: Settings, classifier: Classifier, patient: bool) -> list[Recorder | Preview]:
+def open_recorders(
+    settings: Settings, classifier: Classifier, patient: bool, forbidden: Collection[str] = ()
+) -> list[Recorder | Preview]:
     """What `--record` and `--preview` ask for; `patient` in a replay, which can wait for a clip to be encoded.
+
+    Of the visits that are `forbidden` nothing is kept.
 
     Raises:
         EdgeWatchError: clips cannot be made here.
@@ -122,7 +129,8 @@ def open_recorders(settings: Settings, classifier: Classifier, patient: bool) ->
             require_encoder("--record clip")
         recorder = Recorder(
             settings.data / FOLDER, Deployment(settings.deployment), classifier.bundle.title, settings.species,
-            clips=clips, people=settings.people == "keep", patient=patient, most_bytes=round(1e6 * most),
+            clips=clips, people=settings.people == "keep", forbidden=forbidden, patient=patient,
+            most_bytes=round(1e6 * most),
         )  # fmt: skip
         found.append(recorder)
     if settings.preview is not None:
@@ -154,7 +162,7 @@ class Daemon:
         self._senses = open_senses(settings, camera)
         self.failed = False
         self._open_visits: set[str] = set()
-        self._recorders = open_recorders(settings, classifier, patient=self._keeper is None)
+        self._recorders = open_recorders(settings, classifier, self._keeper is None, self._senses.people.visits)
         self._duties = Duties(settings, camera, self._senses, self._classifier, lambda: self._outbox, topics, broker)
 
     @functools.cached_property
@@ -190,11 +198,11 @@ class Daemon:
             self._recorders,
         )
 
-    def close(self) -> None:
+    def close(self, well: bool = True) -> None:
         """Finish what is being recorded, and deliver what can be in a few seconds; the rest stays in the outbox."""
         for recorder in self._recorders:
             recorder.finish()
-        waiting = self._duties.close()
+        waiting = self._duties.close(well)
         for recorder in self._recorders:
             try:
                 recorder.close()
@@ -219,6 +227,9 @@ class Daemon:
             return [], {}
         now = datetime.now(UTC)
         resumed = self._outbox.open_sightings(self._camera.name, now - self._settings.event_gap, now)
+        if self._settings.people != "keep":
+            said = {sighting.id: self._outbox.corrected(sighting.id) or "" for sighting in resumed}
+            self._senses.people.visits |= {id for id, name in said.items() if is_human(name)}
         told = {name: self._outbox.last_alert(name, self._camera.name) for name in self._settings.species}
         return resumed, {name: time for name, time in told.items() if time is not None}
 

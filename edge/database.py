@@ -37,12 +37,23 @@ class Database:
         ballast: bytes of the disk that are kept for the day on which it is full: then a file of that size beside this
             one is deleted, and what happens can still be stored for a while.
 
+        shared: another program may be using the file: nothing is made anew under its feet, and no version changed.
+
     Raises:
-        OutboxError: the file cannot be opened or written, or is from a newer version.
+        OutboxError: the file cannot be opened or written, or is from a newer version; if it is `shared`, also from an
+            older one, or damaged.
     """
 
-    def __init__(self, path: Path, migrations: Sequence[str], max_bytes: int | None = None, ballast: int = 0) -> None:
-        self.path = path
+    def __init__(
+        self,
+        path: Path,
+        migrations: Sequence[str],
+        max_bytes: int | None = None,
+        ballast: int = 0,
+        *,
+        shared: bool = False,
+    ) -> None:
+        self.path, self._shared = path, shared and path.exists()
         self._ballast, self._ballast_bytes = path.with_name(f"{path.name}.ballast"), ballast
         self.set_aside: Path | None = None
         self._migrations = migrations
@@ -57,7 +68,8 @@ class Database:
                 if not _damaged(error):
                     raise
                 self._begin_anew(error)
-            self._take_on_ballast()
+            if not self._shared:
+                self._take_on_ballast()
         except OutboxError:
             raise
         except (OSError, sqlite3.Error) as error:
@@ -193,11 +205,20 @@ class Database:
                 f"{self.path} was written by a newer edge-watch: expected schema {len(self._migrations)} or older,"
                 f" found {version}; install the newer one, or move the file away"
             )
+        if self._shared and version < len(self._migrations):
+            raise OutboxError(
+                f"{self.path} was written by an older edge-watch: expected schema {len(self._migrations)}, found "
+                f"{version}; start edge-watch, which brings it up to date"
+            )
         for number, script in enumerate(self._migrations[version:], start=version + 1):
             db.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
 
     def _begin_anew(self, error: sqlite3.Error) -> None:
         """Move a damaged file aside, with the journal that belongs to it, and begin an empty one."""
+        if self._shared:
+            raise OutboxError(
+                f"{self.path} is damaged ({error}); start edge-watch: it moves the file aside and saves what it can"
+            ) from error
         aside = self.path.with_name(f"{self.path.name}.corrupt-{datetime.now():%Y%m%dT%H%M%S.%f}")
         for suffix in ("", "-wal", "-shm"):
             part = self.path.with_name(self.path.name + suffix)
@@ -206,10 +227,14 @@ class Database:
         self._db = self._open()
         self.set_aside = aside
         saved = save(aside, self._db, self.sound)
+        self.renewed(self._db)
         log.warning(
             "%s was damaged (%s): moved to %s, a new one is begun with the %d rows that could be read",
             self.path, error, aside.name, saved,
         )  # fmt: skip
+
+    def renewed(self, db: sqlite3.Connection) -> None:
+        """A new file was begun in the place of a damaged one."""
 
     def sound(self, table: str, row: Mapping[str, Any]) -> bool:
         """Whether a row that was read from a damaged file may be kept; all may, unless a subclass knows better."""

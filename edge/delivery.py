@@ -167,7 +167,11 @@ class Delivery:
             return
         self._doubt_at = time.monotonic() + self.receipt_s
         try:
-            self.outbox.doubt()
+            self._waits = self.require_ack or self.outbox.knows_receipts()
+            if self._waits:
+                self.outbox.doubt()
+            else:  # Nobody sends receipts any more: what waits for one is sent once again.
+                self.outbox.reconnected(False, self.receipt_s)
         except OutboxError as error:
             self.say(str(error))
 

@@ -121,8 +121,9 @@ def check_storage(settings: Settings) -> str:
 
     if settings.record == "clip" or settings.preview is not None:
         require_encoder("--record clip and --preview")
-    with Outbox(settings.data / FILE_NAME) as outbox:
+    with Outbox(settings.data / FILE_NAME, shared=True) as outbox:
         counts = outbox.counts()
+        outbox.run(lambda db: None)  # A transaction shows whether it can be written.
     said = [f"{settings.data} takes alerts", f"{counts.depth} messages wait"]
     for count, why in (
         (counts.refused, f"because the broker refuses them: {counts.refused_why}"),

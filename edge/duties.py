@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import os
@@ -74,6 +75,7 @@ class Duties:
         self._publisher: Publisher | None = None
         self._actions: Actions | None = None
         self._told_harm: str | None = None
+        self._publisher_due = 0.0
 
     def look(self) -> None:
         """After each frame, and each look into a watched folder: never by a timer, for it means that the trap sees."""
@@ -84,7 +86,11 @@ class Duties:
 
     def tick(self) -> None:
         """What is due from time to time, whether frames come or are waited for."""
-        if self._publisher is None:
+        if self._publisher is None or (self._publisher.broken and time.monotonic() >= self._publisher_due):
+            if self._publisher is not None:
+                # Whatever ended that thread, alerts have to leave; but not so that it ends a thousand times an hour.
+                log.error("what delivers alerts has ended by an error, and begins anew")
+            self._publisher_due = time.monotonic() + 60.0
             self._publisher = self._connect()
         self.backlog.tick()
         if self._senses.guard.harm != self._told_harm:
@@ -92,6 +98,7 @@ class Duties:
         if time.monotonic() >= self._spots_due:
             self._spots_due = time.monotonic() + SPOTS_EVERY_S
             self._keep_spots()
+        self._keep_snooze()
         asked = self._actions is not None and self._actions.health_wanted.is_set()
         if self._publisher.connected and (asked or time.monotonic() >= self._health_due):
             self._health_due = time.monotonic() + self._talk.health_s
@@ -102,20 +109,24 @@ class Duties:
         if self._publisher is not None:
             self._publisher.event(sighting)
 
-    def close(self) -> int:
+    def close(self, well: bool = True) -> int:
         """Deliver what can be delivered in a few seconds.
+
+        Args:
+            well: the trap ends as it should; one that sleeps between visits then says so.
 
         Returns:
             How many messages stay in the outbox.
         """
         self.backlog.store()
         self._keep_spots(ending=True)
+        self._keep_snooze(ending=True)
         waiting = self._depth()
         if self._publisher is None and waiting:
             # The camera gave no frame, but what was stored before can still be told.
             self._publisher = self._connect()
         if self._publisher is not None:
-            sleep = self._settings.wakes_every
+            sleep = self._settings.wakes_every if well else None
             if self._publisher.connected:
                 self._tell_health(self._publisher, sleep.total_seconds() if sleep else self._talk.health_s * 3)
             self._publisher.stop(farewell="sleeping" if sleep else "offline")
@@ -128,6 +139,12 @@ class Duties:
         except OutboxError as error:
             log.error("%s; watching goes on", error)
 
+    def _keep_snooze(self, ending: bool = False) -> None:
+        try:
+            self._senses.snooze.keep(ending)
+        except OutboxError as error:
+            log.log(error.level, "%s; watching goes on", error)
+
     def _connect(self) -> Publisher:
         from edge.actions import Actions
         from edge.homeassistant import discovery_message
@@ -137,7 +154,7 @@ class Duties:
         settings, labels = self._settings, self._classifier.labels
         self._actions = Actions(
             self._outbox(), self._topics, settings, self._classifier.bundle.title, settings.data / FOLDER,
-            functools.partial(meaning, labels), self._senses.snooze, self._senses.looks,
+            functools.partial(meaning, labels), self._senses.snooze, self._senses.people.visits, self._senses.looks,
         )  # fmt: skip
         targets = self._settings.species
         off_delays = {name: round(interval(name, self._settings).total_seconds()) for name in targets}
@@ -153,6 +170,8 @@ class Duties:
         """What an alert says over this trap's link."""
         from edge.payloads import alert_messages
 
+        if alert.sighting.id in self._senses.people.visits:
+            alert = dataclasses.replace(alert, sighting=dataclasses.replace(alert.sighting, image=None))
         names, species = self._classifier.labels.names, alert.sighting.species
         # A group has no number of its own: it goes with that of its first member.
         named = species if species in names else next(iter(alert.sighting.members), "")
@@ -188,7 +207,7 @@ class Duties:
                 temperature_c=temperature(),
                 disk_free_mb=round(free.f_bavail * free.f_frsize / 1e6, 1),
                 outbox_depth=counts.depth + len(self.backlog),
-                dropped=counts.dropped,
+                dropped=counts.dropped + self.backlog.dropped,
                 refused=counts.refused,
                 unheard=counts.unheard,
                 withheld=self._senses.bucket.withheld,

@@ -32,7 +32,7 @@ def explain(event: str, data: Path) -> str:
     file = data / FILE_NAME
     if not file.exists():
         raise UsageError(f"--explain: expected {file}, found no such file; name the trap's folder with --data")
-    with Outbox(file) as outbox:
+    with Outbox(file, shared=True) as outbox:
         found = outbox.sightings_like(event.strip().lower()) if len(event.strip()) >= LEAST else []
         newest = outbox.newest_sightings(NEWEST)
     if len(found) == 1:

@@ -8,8 +8,10 @@ from collections.abc import Callable, Collection
 from datetime import datetime
 
 from edge.database import Database
+from models.errors import UnknownSpeciesError
 
 _MAX_COMMANDS = 2000
+_KEEP_EVERY_S = 300.0
 
 
 def is_new(memory: Database, id: str, issued: datetime) -> bool:
@@ -40,7 +42,7 @@ class Snooze:
     """Of which species no alerts are to leave for a while, also after a restart.
 
     Time is measured by a clock that nobody sets; only across a restart the time of day has to do, and then no snooze
-    lasts longer than was asked for.
+    lasts longer than was asked for: what is left of it is noted every five minutes.
 
     Args:
         memory: the outbox; None for a path that nobody commands.
@@ -56,6 +58,7 @@ class Snooze:
             rows = memory.run(lambda db: db.execute("SELECT species, until, seconds FROM snoozes").fetchall())
             for species, until, seconds in rows:
                 self._until[species] = time.monotonic() + min(until - time.time(), seconds)
+        self._keep_at, self._noted = time.monotonic() + _KEEP_EVERY_S, bool(self._until)
 
     def set(self, species: str, seconds: float) -> None:
         """No alerts of a species (an empty name stands for all) for so long; 0 ends it.
@@ -75,6 +78,25 @@ class Snooze:
         left = {} if not species else {name: until for name, until in self._until.items() if name != species}
         self._until = {**left, species: time.monotonic() + seconds} if seconds > 0 else left
 
+    def keep(self, ending: bool = False) -> None:
+        """Note, from time to time, how much is left: a clock that is wrong at each start must not begin it anew.
+
+        Raises:
+            OutboxError: it cannot be noted.
+        """
+        now, active = time.monotonic(), bool(self.active())
+        # Once more when all have ended; after that nothing is written.
+        if self._memory is None or not (active or self._noted) or (now < self._keep_at and not ending):
+            return
+        left = [(until - now, species) for species, until in self._until.items()]
+
+        def work(db: sqlite3.Connection) -> None:
+            db.executemany("UPDATE snoozes SET seconds = ? WHERE species = ?", left)
+            db.execute("DELETE FROM snoozes WHERE seconds <= 0")
+
+        self._memory.run(work, durable=False)
+        self._keep_at, self._noted = now + _KEEP_EVERY_S, active
+
     def active(self) -> tuple[str, ...]:
         """The names that are snoozed now, in order."""
         now = time.monotonic()
@@ -82,4 +104,10 @@ class Snooze:
 
     def holds(self, species: str) -> bool:
         """Whether no alert of a species is to leave now."""
-        return any(not name or species in self._meaning(name) for name in self.active())
+        return any(not name or species in self._species(name) for name in self.active())
+
+    def _species(self, name: str) -> Collection[str]:
+        try:
+            return self._meaning(name)
+        except UnknownSpeciesError:  # It was snoozed with another model.
+            return (name,)

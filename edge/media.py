@@ -59,6 +59,7 @@ class Recorder:
         targets: names of species whose files are deleted last.
         clips: also keep clips.
         people: also of people.
+        forbidden: ids of visits of which nothing may be kept; another thread may add some.
         patient: wait for the encoder, as in a replay, rather than leave pictures out.
         most_bytes: when the files are larger than this together, the oldest are deleted, those of targets last.
     """
@@ -72,12 +73,14 @@ class Recorder:
         *,
         clips: bool = False,
         people: bool = False,
+        forbidden: Collection[str] = (),
         patient: bool = False,
         most_bytes: int = 2_000_000_000,
     ) -> None:
         self._folder, self._deployment, self._model = folder, deployment, model
         self._targets = [[slug(name)] for name in targets]
         self._clips, self._people, self._patient, self._most_bytes = clips, people, patient, most_bytes
+        self._forbidden = forbidden
         self._ring: deque[tuple[datetime, bytes]] = deque()
         self._clip: _Clip | None = None
         self._ending: list[_Clip] = []
@@ -114,8 +117,10 @@ class Recorder:
             # First the alert leaves: a file can wait.
             yield sighting
             try:
-                if sighting.observation_type == "human" and not sighting.pictured:
+                if sighting.id in self._forbidden or (sighting.observation_type == "human" and not sighting.pictured):
                     self._forget(sighting)
+                if sighting.id in self._forbidden:
+                    continue
                 self._rename(sighting)
                 self._picture(sighting)
                 self._film(sighting)
@@ -223,8 +228,12 @@ class Recorder:
 
     def _close(self, clip: _Clip) -> None:
         """Give a clip its names, waiting for the encoder if it is not done."""
+        names = [name for name in clip.names if not any(id in name.name for id in self._forbidden)]
         try:
             clip.video.close()
+            if len(names) < len(clip.names):  # A person is in it: it is none of any visit.
+                clip.video.path.unlink(missing_ok=True)
+                return
             self._bytes = (self._bytes or 0) + clip.video.path.stat().st_size
             clip.video.path.replace(clip.names[0])
             for name in clip.names[1:]:

@@ -6,6 +6,7 @@ import contextlib
 import select
 import socket
 import ssl
+import struct
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -234,7 +235,15 @@ class Link:
         if self._woken in readable:
             self._woken.recv(4096)
         if sock in readable or (isinstance(sock, ssl.SSLSocket) and sock.pending()):
-            client.loop_read()
+            try:
+                client.loop_read()
+            except (
+                ValueError,
+                IndexError,
+                struct.error,
+                MQTTException,
+            ) as error:  # paho checks little
+                raise BrokerError(f"the MQTT broker at {self.broker} says what is no MQTT: {error}") from error
         if sock in writable:
             client.loop_write()
         client.loop_misc()

@@ -21,6 +21,7 @@ __all__ = ["DEFAULT_MAX_BYTES", "FILE_NAME", "Counts", "Outbox", "OutboxError", 
 DEFAULT_MAX_BYTES = 256 * 1024 * 1024
 FILE_NAME = "edge-watch.sqlite"
 
+_REMEMBERED_S = 30 * 86400
 _LONGEST_DELAY_S, _LONGEST_RECEIPT_S = 3600.0, 86400.0
 _BALLAST = 2_000_000
 """Bytes: some hundred alerts' texts and the journal that they go through."""
@@ -73,11 +74,14 @@ class Outbox(Records):
     Args:
         path: the database file, usually `FILE_NAME` in the data folder; made if it is not there.
         max_bytes: most that the file may hold. When that is reached, pictures are dropped before texts.
+        shared: a trap may be using it: see `edge.database.Database`.
     """
 
-    def __init__(self, path: Path, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
+    def __init__(self, path: Path, max_bytes: int = DEFAULT_MAX_BYTES, *, shared: bool = False) -> None:
         self.on_put: Callable[[], None] = lambda: None
-        super().__init__(path, MIGRATIONS, max_bytes, _BALLAST)
+        self._last_row = 0
+        super().__init__(path, MIGRATIONS, max_bytes, _BALLAST, shared=shared)
+        self._last_row = self.newest_row()
 
     def __enter__(self) -> Outbox:
         return self
@@ -134,6 +138,13 @@ class Outbox(Records):
                 for m in make_room(db, messages)
             ],
         )
+        self._last_row = _newest_row(db)
+
+    def renewed(self, db: sqlite3.Connection) -> None:
+        # An answer to a message of before must not be taken for one to a new message: no row is given twice.
+        last = max(self._last_row, _newest_row(db))
+        db.execute("DELETE FROM sqlite_sequence WHERE name = 'messages'")
+        db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('messages', ?)", (last,))
 
     def save_sighting(self, sighting: Sighting) -> None:
         """Record a visit as it stands now, in place of what was recorded of it; its picture is not kept here."""
@@ -150,8 +161,7 @@ class Outbox(Records):
 
     def newest_row(self) -> int:
         """The row that was given last; what is stored from now on has a higher one."""
-        found = self.read(lambda db: db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'messages'").fetchone())
-        return found[0] if found else 0
+        return self.read(_newest_row)
 
     def pending(
         self, limit: int, skip: Collection[int] = (), paused: Collection[str] = (), live: int = 0
@@ -221,7 +231,12 @@ class Outbox(Records):
         """
 
         def work(db: sqlite3.Connection) -> None:
-            db.execute("INSERT OR IGNORE INTO counters (name, value) VALUES ('receipts', 1)")
+            # The time of the latest, to the day: what changes seldom costs nothing.
+            db.execute(
+                "INSERT INTO counters (name, value) VALUES ('receipts', ?) ON CONFLICT (name) DO UPDATE"
+                " SET value = excluded.value WHERE abs(value - excluded.value) > 86400",
+                (round(time.time()),),
+            )
             latest: dict[str, float] = {}
             for receipt in receipts:
                 same = "id = ? AND picture = ? AND size = ?"
@@ -249,9 +264,9 @@ class Outbox(Records):
         )
 
     def knows_receipts(self) -> bool:
-        """Whether a subscriber's receipt has ever come."""
-        found = self.read(lambda db: db.execute("SELECT 1 FROM counters WHERE name = 'receipts'").fetchone())
-        return found is not None
+        """Whether a subscriber's receipt has come, in the last 30 days or under a clock that was ahead."""
+        found = self.read(lambda db: db.execute("SELECT value FROM counters WHERE name = 'receipts'").fetchone())
+        return found is not None and time.time() - found[0] < _REMEMBERED_S
 
     def reconnected(self, kept: bool, wait_s: float) -> None:
         """The connection had ended: what the broker had without a receipt may be lost.
@@ -324,3 +339,8 @@ class Outbox(Records):
             return Counts(depth, int(refused), int(unheard), int(awaiting), why[0] if why else None, *lost)
 
         return self.read(work)
+
+
+def _newest_row(db: sqlite3.Connection) -> int:
+    found = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'messages'").fetchone()
+    return found[0] if found else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
@@ -199,8 +200,10 @@ def alert_messages(
     if index is not None:
         from edge import compact
 
-        payload = compact.encode(alert, index)
-        found.append(Message(topics.compact(sighting.species), payload, id=sighting.id, receipt=False))
+        # A time that does not fit, as of a recording from before 1970, is told in words alone.
+        with contextlib.suppress(ValueError):
+            payload = compact.encode(alert, index)
+            found.append(Message(topics.compact(sighting.species), payload, id=sighting.id, receipt=False))
     if jpeg:
         found.append(picture_message(topics, sighting, jpeg))
     return tuple(found)

@@ -29,10 +29,12 @@ class People:
 
     Attributes:
         frames: in which a person was recognized, since the start.
+        visits: ids of those that somebody said show a person: nothing may be kept of them from then on.
     """
 
     def __init__(self) -> None:
         self.frames = 0
+        self.visits: set[str] = set()
         self._shares: deque[float] = deque(maxlen=LOOKS_AT_PERSON)
         self._looked: datetime | None = None
         self._seen: datetime | None = None

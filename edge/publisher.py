@@ -109,6 +109,11 @@ class Publisher:
     def start(self) -> None:
         self._thread.start()
 
+    @property
+    def broken(self) -> bool:
+        """Whether the thread has ended though nobody stopped it: an error that was not foreseen."""
+        return self._thread.ident is not None and not self._thread.is_alive() and not self._stop.is_set()
+
     def event(self, sighting: Sighting) -> None:
         """Tell of a sighting's change on `events`, if there is a connection; nothing is kept for later."""
         if not self._talk.events:
@@ -140,15 +145,18 @@ class Publisher:
             self._link.wake()
 
     def _run(self) -> None:
-        keep_connected(
-            self._link.broker,
-            self._link.connect,
-            self._serve,
-            self._stop,
-            last_try=lambda: not self._delivery.idle(),
-            delays_s=self._delays_s,
-        )
-        self._link.release()
+        try:
+            keep_connected(
+                self._link.broker,
+                self._link.connect,
+                self._serve,
+                self._stop,
+                last_try=lambda: not self._delivery.idle(),
+                delays_s=self._delays_s,
+            )
+        finally:
+            self.connected = False
+            self._link.release()
 
     def _serve(self) -> None:
         """Deliver over a new connection until `stop`."""
@@ -209,7 +217,7 @@ class Publisher:
         for received in heard:
             self._hear(received)
         self._delivery.settle()
-        # Only now: a receipt that was not noted has to come again.
+        # Only now: what a power cut undoes here comes again.
         for received in heard:
             self._link.ack(received)
         while self._link.denied:

@@ -56,6 +56,15 @@ class Records(Database):
         """Visits whose id begins so, newest first, `_MOST_LIKE` at most; no wildcards."""
         return self._sightings("substr(id, 1, ?) = ? ORDER BY row DESC LIMIT ?", len(begin), begin, _MOST_LIKE)
 
+    def sighting(self, id: str) -> Sighting | None:
+        """The visit with this id."""
+        return next(iter(self._sightings("id = ?", id)), None)
+
+    def corrected(self, id: str) -> str | None:
+        """What somebody said that a visit shows; None if nobody did."""
+        found = self.read(lambda db: db.execute("SELECT corrected FROM sightings WHERE id = ?", (id,)).fetchone())
+        return found[0] if found else None
+
     def newest_sightings(self, limit: int) -> list[Sighting]:
         """The visits that began last, newest first."""
         return self._sightings("1 ORDER BY row DESC LIMIT ?", limit)

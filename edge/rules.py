@@ -80,6 +80,18 @@ def place(settings: Settings, sighting: Sighting) -> Deployment:
     return Deployment(settings.deployment, latitude, longitude)
 
 
+def hidden_place(settings: Settings) -> Deployment:
+    """The trap as it may be told of with anything at all: as with the species of which least is to be said."""
+    rules = settings.hide_location.values()
+    latitude, longitude = settings.latitude, settings.longitude
+    if latitude is None or longitude is None or None in rules:
+        return Deployment(settings.deployment)
+    degrees = max((each for each in rules if each is not None), default=None)
+    if degrees is None:
+        return Deployment(settings.deployment, latitude, longitude)
+    return Deployment(settings.deployment, _rounded(latitude, degrees, 90), _rounded(longitude, degrees, 180))
+
+
 def _rounded(value: float, degrees: float, most: float) -> float:
     return max(-most, min(most, round(round(value / degrees) * degrees, 6)))
 

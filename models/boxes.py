@@ -96,6 +96,7 @@ def from_text(text: str) -> Box | None:
     except ValueError:
         found = None
     if found is None:
-        raise ValueError(f"expected a box as 0.1 0.25 0.5 0.4 (left, top, width and height as shares of the picture), "
-                         f"found {text}")
+        raise ValueError(
+            f"expected a box as 0.1 0.25 0.5 0.4 (left, top, width and height as shares of the picture), found {text}"
+        )
     return found

@@ -36,8 +36,10 @@ class ModelBundle:
             BundleError: what was expected, what was found, and what to do.
         """
         if not (path / MANIFEST).is_file():
-            raise BundleError(f"{path}: expected a model bundle (a folder with {MANIFEST}), found none; "
-                              f"make one with `train fit` and `convert`")
+            raise BundleError(
+                f"{path}: expected a model bundle (a folder with {MANIFEST}), found none; "
+                f"make one with `train fit` and `convert`"
+            )
         try:
             manifest = Manifest.from_json((path / MANIFEST).read_text(encoding="utf-8", errors="replace"))
         except BundleError as error:
@@ -45,8 +47,10 @@ class ModelBundle:
         for name, expected in manifest.files.items():
             found = file_hash(path / name) if (path / name).is_file() else "no such file"
             if found != expected:
-                raise BundleError(f"{path / name}: expected sha256 {expected[:12]}, found {found[:12]}; "
-                                  f"the bundle is damaged, copy it again")
+                raise BundleError(
+                    f"{path / name}: expected sha256 {expected[:12]}, found {found[:12]}; "
+                    f"the bundle is damaged, copy it again"
+                )
         for name in (LABELS, GOLDEN):
             if name not in manifest.files:
                 raise BundleError(f"{path}: expected {name} among the bundle's files, found none; make it again")
@@ -54,13 +58,17 @@ class ModelBundle:
             raise BundleError(f"{path}: expected {TFLITE} or {KERAS}, found neither; make the bundle again")
         labels = LabelMap.from_csv((path / LABELS).read_text(encoding="utf-8"))
         if len(labels) != manifest.output.classes:
-            raise BundleError(f"{path}: expected {manifest.output.classes} labels, found {len(labels)}; "
-                              f"the bundle is damaged, make it again")
+            raise BundleError(
+                f"{path}: expected {manifest.output.classes} labels, found {len(labels)}; "
+                f"the bundle is damaged, make it again"
+            )
         for label in labels:
             points = manifest.operating_points.get(label.name, {})
             if set(points) != set(LIGHTINGS) or not all(0 < point.threshold <= 1 for point in points.values()):
-                raise BundleError(f"{path}: expected an operating point of {label.name} for day and night, found "
-                                  f"{points or 'none'}; make the bundle again")
+                raise BundleError(
+                    f"{path}: expected an operating point of {label.name} for day and night, found "
+                    f"{points or 'none'}; make the bundle again"
+                )
         return cls(path, manifest, labels)
 
     @property
@@ -107,8 +115,9 @@ def write_bundle(
     try:
         return _fill(path, working, manifest, labels, files)
     except OSError as error:
-        raise EdgeWatchError(f"{path}: cannot be written: {error.strerror}; "
-                             f"make room or choose another --out") from error
+        raise EdgeWatchError(
+            f"{path}: cannot be written: {error.strerror}; make room or choose another --out"
+        ) from error
     finally:
         shutil.rmtree(working, ignore_errors=True)
 
@@ -121,8 +130,10 @@ def require_free(path: Path, force: bool = False) -> None:
     """
     require_writable(path)
     if path.exists() and not (force and (path / MANIFEST).is_file()):
-        raise EdgeWatchError(f"{path}: expected no such folder, found one; choose another --out or type --force "
-                             f"(which replaces bundles only)")
+        raise EdgeWatchError(
+            f"{path}: expected no such folder, found one; choose another --out or type --force "
+            f"(which replaces bundles only)"
+        )
 
 
 def require_writable(path: Path, option: str = "--out") -> None:
@@ -146,8 +157,11 @@ def require_writable(path: Path, option: str = "--out") -> None:
     except NotADirectoryError as error:
         raise EdgeWatchError(f"{path}: cannot be written: {parent} is a file; choose another {option}") from error
     except OSError as error:
-        reason = "is read-only" if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else (
-            f"takes no new folder ({error.strerror})")
+        reason = (
+            "is read-only"
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+            else (f"takes no new folder ({error.strerror})")
+        )
         raise EdgeWatchError(f"{path}: cannot be written: {parent} {reason}; choose another {option}") from error
 
 
@@ -194,6 +208,7 @@ def newest_float(runs: Path) -> Path:
     """
     found = [manifest for manifest in runs.glob(f"**/{MANIFEST}") if (manifest.parent / KERAS).is_file()]
     if not found:
-        raise EdgeWatchError(f"{runs}/: expected a float bundle, found none; "
-                             f"make one with `train fit PHOTOS` or name one")
+        raise EdgeWatchError(
+            f"{runs}/: expected a float bundle, found none; make one with `train fit PHOTOS` or name one"
+        )
     return max(found, key=lambda manifest: manifest.stat().st_mtime).parent

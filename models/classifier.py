@@ -57,12 +57,16 @@ class Classifier:
                 inputs, outputs, version = golden["inputs"], golden["outputs"], str(golden["runtime"])
             found = np.stack([self.interpreter.run(image) for image in inputs])
         except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise BundleError(f"{self.bundle.path / GOLDEN}: expected pictures that fit the model, and its outputs, "
-                              f"found: {error}; convert the model again") from error
+            raise BundleError(
+                f"{self.bundle.path / GOLDEN}: expected pictures that fit the model, and its outputs, "
+                f"found: {error}; convert the model again"
+            ) from error
         # Bits are promised by the runtime that made them; another one, or another version, may round otherwise. So may
         # another processor, unless it computes with integers.
-        exact = (version == f"{self.interpreter.runtime} {self.interpreter.version}"
-                 and self.bundle.manifest.quantization.same_everywhere)
+        exact = (
+            version == f"{self.interpreter.runtime} {self.interpreter.version}"
+            and self.bundle.manifest.quantization.same_everywhere
+        )
         same = np.array_equal(found, outputs) if exact else np.array_equal(found.argmax(1), outputs.argmax(1))
         if not same:
             raise BundleError(

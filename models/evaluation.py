@@ -120,8 +120,11 @@ def reliability(probabilities: Array, truth: Truth, bins: int = 15) -> tuple[Bin
     """
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
     places = np.minimum((confidence * bins).astype(int), bins - 1)
-    return tuple(Bin(int(inside.sum()), float(confidence[inside].mean()), float(right[inside].mean()))
-                 for inside in (places == index for index in range(bins)) if inside.any())
+    return tuple(
+        Bin(int(inside.sum()), float(confidence[inside].mean()), float(right[inside].mean()))
+        for inside in (places == index for index in range(bins))
+        if inside.any()
+    )
 
 
 def calibration_error(probabilities: Array, truth: Truth, bins: int = 15) -> float:
@@ -247,6 +250,7 @@ def operating_points(
         grey: (n,) whether a photo is infrared-grey as taken. The daemon applies `night` to such a one, so `day` is
             chosen on the others; on all photos for a class that has no other.
     """
+
     def chosen(lighting: str, index: int) -> OperatingPoint:
         scores, positive = by_lighting[lighting][:, index], truth == index
         if lighting == "day" and (positive & ~grey).any():

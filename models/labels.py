@@ -16,9 +16,14 @@ FIELDS = ("index", "name", "display_name", "scientific_name", "observation_type"
 
 _KINDS: dict[str, ObservationType] = {
     **dict.fromkeys(("empty", "blank", "none", "background"), "blank"),
-    **dict.fromkeys(("person", "people", "human"), "human"),
+    **dict.fromkeys(("person", "people", "human", "persons", "humans", "homo_sapiens", "homo sapiens"), "human"),
     **dict.fromkeys(("vehicle", "car"), "vehicle"),
 }
+
+
+def is_human(name: str) -> bool:
+    """Whether a folder of photos, or a species as somebody names it, stands for people."""
+    return _KINDS.get(name.lower()) == "human"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +143,9 @@ def _read_names(path: Path) -> dict[str, str]:
                 if row.get("name") and row.get("scientific_name")
             }
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path}: expected a CSV file in UTF-8, found {error}; save it as CSV UTF-8, or move it"
-                         ) from error
+        raise UsageError(
+            f"{path}: expected a CSV file in UTF-8, found {error}; save it as CSV UTF-8, or move it"
+        ) from error
 
 
 def plain(text: str) -> str:

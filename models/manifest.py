@@ -250,23 +250,32 @@ class Manifest:
             raise BundleError(f"manifest.json: expected JSON, found {error}; copy the bundle again") from error
         version = raw.get("schema_version") if isinstance(raw, dict) else None
         if version not in READABLE:
-            raise BundleError(f"manifest.json: expected schema_version {' or '.join(map(str, READABLE))}, found "
-                              f"{version}; use the edge-watch release that wrote the bundle, or convert it again")
+            raise BundleError(
+                f"manifest.json: expected schema_version {' or '.join(map(str, READABLE))}, found "
+                f"{version}; use the edge-watch release that wrote the bundle, or convert it again"
+            )
         stated, expected = raw.pop("sha256", None), digest(raw)
         if stated != expected:
-            raise BundleError(f"manifest.json: expected sha256 {expected[:12]}, found {str(stated)[:12]}; "
-                              f"the bundle is damaged or was edited, copy it again")
+            raise BundleError(
+                f"manifest.json: expected sha256 {expected[:12]}, found {str(stated)[:12]}; "
+                f"the bundle is damaged or was edited, copy it again"
+            )
         try:
             found: Manifest = typed(cls, {**raw, "schema_version": SCHEMA_VERSION})
         except (KeyError, TypeError) as error:
-            raise BundleError(f"manifest.json: expected the fields of schema {version}, found a difference: "
-                              f"{error}; copy the bundle again") from error
+            raise BundleError(
+                f"manifest.json: expected the fields of schema {version}, found a difference: "
+                f"{error}; copy the bundle again"
+            ) from error
         except ValueError as error:
-            raise BundleError(f"manifest.json: expected the types of schema {version}, found {error}; "
-                              f"copy the bundle again") from error
+            raise BundleError(
+                f"manifest.json: expected the types of schema {version}, found {error}; copy the bundle again"
+            ) from error
         if found.temperature <= 0 or found.input.size <= 0:
-            raise BundleError(f"manifest.json: expected a temperature and an input size above 0, found "
-                              f"{found.temperature} and {found.input.size}; copy the bundle again")
+            raise BundleError(
+                f"manifest.json: expected a temperature and an input size above 0, found "
+                f"{found.temperature} and {found.input.size}; copy the bundle again"
+            )
         return found
 
 

@@ -52,9 +52,11 @@ class Html(str):
 def page(title: str, parts: Iterable[str]) -> str:
     """A whole HTML page; `title` is text, `parts` are HTML."""
     body = "\n".join(parts)
-    return (f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
-            f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>\n'
-            f"<style>{STYLE}</style>\n<h1>{escape(title)}</h1>\n{body}\n</html>\n")
+    return (
+        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>\n'
+        f"<style>{STYLE}</style>\n<h1>{escape(title)}</h1>\n{body}\n</html>\n"
+    )
 
 
 def heading(text: str, level: int = 2) -> str:
@@ -69,10 +71,13 @@ def paragraph(text: str, kind: str = "") -> str:
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1) -> str:
     """A table of text cells, or `Html`; the first `words` columns are words, the others numbers (set to the right)."""
+
     def cells(tag: str, row: Sequence[object]) -> str:
         inner = (cell if isinstance(cell, Html) else escape(str(cell)) for cell in row)
-        return "".join(f'<{tag} class="number">{cell}</{tag}>' if place >= words else f"<{tag}>{cell}</{tag}>"
-                       for place, cell in enumerate(inner))
+        return "".join(
+            f'<{tag} class="number">{cell}</{tag}>' if place >= words else f"<{tag}>{cell}</{tag}>"
+            for place, cell in enumerate(inner)
+        )
 
     body = "\n".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
     return f"<table>\n<thead><tr>{cells('th', header)}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
@@ -129,8 +134,10 @@ def require_replaceable(out: Path, names: Sequence[str], option: str = "--out") 
     """
     require_writable(out, option)
     if out.exists() and not (out.is_dir() and set(os.listdir(out)) in (set(), set(names))):
-        raise EdgeWatchError(f"{out}: expected no such folder, or one that holds only {' and '.join(names)}, found "
-                             f"another; choose another {option}")
+        raise EdgeWatchError(
+            f"{out}: expected no such folder, or one that holds only {' and '.join(names)}, found "
+            f"another; choose another {option}"
+        )
 
 
 def write_folder(out: Path, files: Mapping[str, str], option: str = "--out") -> None:
@@ -152,8 +159,9 @@ def write_folder(out: Path, files: Mapping[str, str], option: str = "--out") -> 
             os.replace(out, working / "old")
         os.replace(new, out)
     except OSError as error:
-        raise EdgeWatchError(f"{out}: cannot be written: {error.strerror}; "
-                             f"make room or choose another {option}") from error
+        raise EdgeWatchError(
+            f"{out}: cannot be written: {error.strerror}; make room or choose another {option}"
+        ) from error
     finally:
         if working:
             if (working / "old").exists() and not out.exists():

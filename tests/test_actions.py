@@ -21,6 +21,7 @@ from edge.outbox import Outbox
 from edge.payloads import Message
 from edge.settings import Settings
 from edge.types import Deployment
+from models.errors import UnknownSpeciesError
 from tests.broker import Mosquitto, Subscriber, start_publisher, wait_until
 from tests.samples import ID, START, TOPICS, put, sighting
 
@@ -45,7 +46,7 @@ def actions(outbox: Outbox, tmp_path: Path) -> Actions:
     recorder = Recorder(media, Deployment("trap 7"), "wildlife 1")
     assert list(recorder.record([TIGER])) == [TIGER]
     outbox.save_sighting(TIGER)
-    return Actions(outbox, TOPICS, settings, "wildlife 1", media, lambda name: (name,), Snooze(outbox))
+    return Actions(outbox, TOPICS, settings, "wildlife 1", media, lambda name: (name,), Snooze(outbox), set())
 
 
 def told(actions: Actions, name: str, **values: object) -> tuple[bool, str]:
@@ -126,8 +127,14 @@ def test_what_is_no_command_is_said_counted_and_not_answered(
 
 def test_command_is_obeyed_once(actions: Actions, outbox: Outbox) -> None:
     payload = write_command("test")
-    assert actions.hear("test", payload) is not None
-    assert actions.hear("test", payload) is None
+    first, second = (actions.hear("test", payload) for _ in range(2))
+    assert first is not None
+    assert json.loads(first.payload)["done"] is True
+    assert second is not None
+    assert json.loads(second.payload) == {
+        "schema_version": 1, "id": json.loads(payload)["id"], "command": "test", "done": False,
+        "says": "it was heard before, or is older than all that is remembered; send a new one",
+    }  # fmt: skip
     assert outbox.depth() == 1
 
 
@@ -185,7 +192,8 @@ def corrections(folder: Path) -> list[str]:
 
 
 def test_corrections_are_kept_as_photos_to_train_with(actions: Actions, outbox: Outbox, tmp_path: Path) -> None:
-    assert told(actions, "confirm", event=ID) == (True, f"noted that {ID} shows tiger, with its picture")
+    place = tmp_path / "corrections/tiger"
+    assert told(actions, "confirm", event=ID) == (True, f"noted that {ID} shows tiger; its picture is kept in {place}")
     assert corrections(tmp_path) == [f"corrections/tiger/{ID}.jpg"]
     assert told(actions, "wrong", event=ID, species="snow leopard")[0]
     assert corrections(tmp_path) == [f"corrections/snow leopard/{ID}.jpg"]
@@ -199,6 +207,25 @@ def test_corrections_are_kept_as_photos_to_train_with(actions: Actions, outbox: 
     for name in ("../tiger", "/etc", ".hidden", "a/b"):
         expected = f"expected the name of a species, found {name!r}"
         assert told(actions, "wrong", event=ID, species=name) == (False, expected)
+
+
+@pytest.mark.parametrize("name", ["person", "Homo sapiens", "people"])
+def test_picture_of_a_person_is_never_sent(actions: Actions, outbox: Outbox, name: str) -> None:
+    human = dataclasses.replace(TIGER, id="0196889f-5a3a-7c1e-9b1f-3f6e2d4c5b6b", species="deer")
+    outbox.save_sighting(human)
+    assert told(actions, "wrong", event=human.id, species=name)[0]
+    said = f"expected an event without people, found {human.id}; pictures of people are not sent"
+    assert told(actions, "picture", event=human.id) == (False, said)
+    outbox.save_sighting(dataclasses.replace(TIGER, species="person", observation_type="human"))
+    assert told(actions, "picture", event=ID) == (False, said.replace(human.id, ID))
+
+
+def test_visit_of_a_person_that_goes_on_is_not_kept_either(actions: Actions, tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "media", Deployment("trap 7"), "wildlife 1", forbidden=actions.people)
+    going_on = dataclasses.replace(TIGER, type="update")
+    told(actions, "wrong", event=ID, species="person")
+    assert list(recorder.record([going_on, TIGER])) == [going_on, TIGER]
+    assert list(tmp_path.glob("media/*/*")) == []
 
 
 def test_picture_of_a_person_is_deleted_and_not_kept(actions: Actions, outbox: Outbox, tmp_path: Path) -> None:
@@ -280,6 +307,46 @@ def test_commands_wait_for_a_trap_that_is_away(
     thread.stop()
     sender.until(lambda: len(sender.on(TOPICS.status)) == 4)
     assert [each.payload for each in sender.on(TOPICS.status)] == [b"online", b"sleeping", b"online", b"offline"]
+
+
+def test_snooze_of_a_name_that_the_model_has_lost_does_no_harm(outbox: Outbox) -> None:
+    def meaning(name: str) -> tuple[str, ...]:
+        raise UnknownSpeciesError("the model does not know it")
+
+    Snooze(outbox).set("narwhal", 60)
+    snooze = Snooze(outbox, meaning)
+    assert [snooze.holds(name) for name in ("narwhal", "tiger")] == [True, False]
+
+
+def test_snooze_ends_though_each_start_begins_in_the_past(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1777596330.0
+    monkeypatch.setattr("edge.heard.time.time", lambda: now)
+    Snooze(outbox).set("tiger", 3600.0)
+    monkeypatch.setattr("edge.heard.time.time", lambda: 0.0)
+    elapsed = time.monotonic()
+    for start in range(3):
+        monkeypatch.setattr("edge.heard.time.monotonic", lambda: elapsed)  # noqa: B023
+        snooze = Snooze(outbox)
+        assert snooze.holds("tiger") == (start < 2)
+        elapsed += 1900.0
+        snooze.keep(ending=True)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "location"),
+    [
+        ({}, {"latitude": 21.5, "longitude": 79.25}),
+        ({"tiger": 0.5, "rhinoceros": 10.0}, {"latitude": 20.0, "longitude": 80.0}),
+        ({"tiger": None, "rhinoceros": 10.0}, None),
+    ],
+)
+def test_test_alert_says_no_more_of_the_place_than_any_other(
+    actions: Actions, outbox: Outbox, hidden: dict[str, float | None], location: object
+) -> None:
+    actions.settings = dataclasses.replace(actions.settings, hide_location=hidden)
+    told(actions, "test")
+    [stored] = outbox.pending(10)
+    assert json.loads(stored.message.payload)["location"] == location
 
 
 def test_group_is_snoozed_with_its_members(outbox: Outbox) -> None:

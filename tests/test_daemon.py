@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from edge.backlog import MOST, Backlog
 from edge.broker import Broker
 from edge.cameras.clock import Clock
 from edge.cameras.keeper import Keeper
@@ -22,8 +23,9 @@ from edge.daemon import Daemon
 from edge.duties import Duties
 from edge.links import LINKS
 from edge.outbox import FILE_NAME, Outbox, OutboxError
-from edge.payloads import Health
+from edge.payloads import Health, alert_messages
 from edge.process import alone_in, notify
+from edge.publisher import Publisher
 from edge.settings import Settings, read_settings
 from edge.spots import command
 from edge.topics import Topics
@@ -31,8 +33,8 @@ from edge.types import Alert, BBox, Frame, Sighting
 from models.errors import CameraError, UsageError
 from models.labels import Label, LabelMap
 from models.manifest import OperatingPoint
-from tests.broker import free_port
-from tests.samples import sighting
+from tests.broker import Mosquitto, Subscriber, free_port, wait_until
+from tests.samples import alert_of_its_own, put, sighting
 
 LABELS = LabelMap(Label.from_name(name, {}) for name in ("empty", "person", "tiger"))
 POINTS = {label.name: {"day": OperatingPoint(0.8, 1, 1, 9), "night": OperatingPoint(0.8, 1, 1, 9)} for label in LABELS}
@@ -195,7 +197,7 @@ class DarkCamera(LiveCamera):
 class HeardHealth:
     """A publisher that is connected and keeps what health it was given."""
 
-    connected = True
+    connected, broken = True, False
 
     def __init__(self) -> None:
         self.told: list[Health] = []
@@ -212,7 +214,7 @@ class HeardHealth:
 
 def made(data: Path, camera: LiveCamera, outbox: Outbox, **given: object) -> Daemon:
     settings = read_settings(None, {"species": "tiger", "data": data, "deployment": "oak", **given})
-    broker = Broker.parse(f"mqtt://127.0.0.1:{free_port()}")
+    broker = Broker.parse(str(given.get("broker", f"mqtt://127.0.0.1:{free_port()}")))
     return Daemon(settings, camera, TigerEverywhere(), lambda: outbox, Topics("oak"), broker)  # type: ignore[arg-type]
 
 
@@ -226,6 +228,63 @@ def test_health_tells_of_a_camera_gone_dark_as_soon_as_that_is_sure(
     daemon.run(threading.Event())
     told = [(each.frames, each.tampering, each.lux) for each in heard.told]
     assert told == [(1, None, 500.0), (181, "dark", 500.0)]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_delivery_that_ends_by_an_error_begins_anew(
+    tmp_path: Path, outbox: Outbox, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids = put(outbox)
+    serve, calls = Publisher._serve, []
+
+    def once(publisher: Publisher) -> None:
+        calls.append(publisher)
+        if len(calls) == 1:
+            raise RuntimeError("nobody thought of it")
+        serve(publisher)
+
+    monkeypatch.setattr(Publisher, "_serve", once)
+    with mosquitto, Subscriber(mosquitto) as subscriber:
+        daemon = made(tmp_path, LiveCamera(datetime.now(UTC), range(3)), outbox, broker=mosquitto.url)
+        daemon._duties.tick()
+        wait_until(lambda: bool(calls) and daemon._duties._publisher.broken)  # type: ignore[union-attr]
+        daemon._duties.tick()  # Not at once, should it end again and again.
+        assert len(calls) == 1
+        daemon._duties._publisher_due = 0.0
+        daemon._duties.tick()
+        subscriber.until(lambda: {each.id for each in subscriber.received} >= set(ids))
+        daemon.close()
+    assert [line for line in caplog.messages if "delivers" in line] == [
+        "what delivers alerts has ended by an error, and begins anew"
+    ]
+
+
+def test_trap_that_crashes_does_not_say_that_it_sleeps(
+    tmp_path: Path, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = []
+    for well in (True, False):
+        heard = HeardHealth()
+        monkeypatch.setattr(Duties, "_connect", lambda self: heard)  # noqa: B023
+        daemon = made(tmp_path, LiveCamera(datetime.now(UTC), range(3)), outbox, wakes_every=7200.0)
+        daemon.run(threading.Event())
+        daemon.close(well)
+        said.append(heard.farewell)
+    assert said == ["sleeping", "offline"]
+
+
+def test_alerts_that_a_full_disk_costs_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    def full() -> Outbox:
+        raise OutboxError("no space left")
+
+    backlog = Backlog(full, alert_messages)
+    told = [alert_of_its_own() for _ in range(MOST + 2)]
+    for each in told:
+        backlog.put(each)
+    assert (len(backlog), backlog.dropped) == (MOST, 2)
+    assert [line for line in caplog.messages if "is lost" in line] == [
+        f"alert {each.sighting.id} of Bengal tiger is lost: 20 wait in memory already" for each in told[:2]
+    ]
 
 
 def test_spots_are_kept_when_the_daemon_ends(tmp_path: Path, outbox: Outbox) -> None:

@@ -205,6 +205,37 @@ def test_what_lies_on_both_sides_of_the_damage_is_saved(path: Path, caplog: pyte
     assert "a new one is begun with the" in caplog.text
 
 
+def test_answer_to_a_message_of_before_the_damage_touches_no_new_one(path: Path) -> None:
+    with Outbox(path) as outbox:
+        put(outbox, 4)
+        under_way = [stored.row for stored in outbox.pending(10)]
+        outbox._db.close()
+        for suffix in ("", "-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        path.write_bytes(b"power cut " * 1000)
+        outbox._begin_anew(sqlite3.DatabaseError("for the test"))
+        assert outbox.pending(10) == []
+        ids = put(outbox)
+        outbox.delivered(*under_way)
+        assert [stored.message.id for stored in outbox.pending(10)] == ids * 2
+
+
+def test_who_only_looks_moves_nothing_aside_and_changes_no_version(path: Path) -> None:
+    with Outbox(path) as trap:
+        put(trap, image=None)
+        with Outbox(path, shared=True) as looking:
+            assert looking.depth() == 1
+        with sqlite3.connect(path) as db:
+            db.execute("PRAGMA user_version = 3")
+        db.close()
+        with pytest.raises(OutboxError, match=r"was written by an older edge-watch: expected schema 4, found 3; start"):
+            Outbox(path, shared=True)
+    path.write_bytes(b"power cut " * 1000)
+    with pytest.raises(OutboxError, match=r"is damaged \(file is not a database\); start edge-watch"):
+        Outbox(path, shared=True)
+    assert path.read_bytes() == b"power cut " * 1000
+
+
 def test_rows_that_damage_has_changed_are_not_saved(path: Path) -> None:
     with Outbox(path) as outbox:
         put(outbox, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,6 +100,21 @@ def test_receipt_that_is_known_is_known_after_a_restart(mosquitto: Mosquitto, tm
         put(outbox)
         subscriber.until(lambda: bool(subscriber.on(PICTURE)))
         wait_until(lambda: outbox.counts() == Counts(2, awaiting=2))
+
+
+def test_receipts_that_have_not_come_for_a_month_are_waited_for_no_longer(
+    mosquitto: Mosquitto, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox.receipted([("a", False, 1)])
+    assert outbox.knows_receipts()
+    with mosquitto, Subscriber(mosquitto) as subscriber, publishing(outbox, mosquitto, receipt_s=0.05):
+        put(outbox)
+        wait_until(lambda: outbox.counts().awaiting == 2)
+        now = time.time() + 31 * 86400
+        monkeypatch.setattr("edge.outbox.time.time", lambda: now)
+        assert not outbox.knows_receipts()
+        subscriber.until(lambda: len(subscriber.on(PICTURE)) == 2)
+        wait_until(lambda: outbox.depth() == 0)
 
 
 def test_receipt_of_another_size_is_none(outbox: Outbox) -> None:
