@@ -153,7 +153,8 @@ def test_unknown_classes_are_refused_with_what_to_type(tmp_path: Path) -> None:
     assert "found also unicorn; leave them out: write a file with this name" in done.stderr
     assert not (tmp_path / "out").exists()
     (tmp_path / "others.txt").write_text("unicorn\n")
-    done = train_here("evaluate", default_bundle(), data, "--out", tmp_path / "out", "--exclude", tmp_path / "others.txt")
+    left_out = ("--exclude", tmp_path / "others.txt")
+    done = train_here("evaluate", default_bundle(), data, "--out", tmp_path / "out", *left_out)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "out/report.json").read_text())["left_out"]["excluded"] == 2
 

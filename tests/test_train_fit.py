@@ -21,6 +21,7 @@ import pytest
 from models.bundle import ModelBundle, file_hash
 from models.errors import EdgeWatchError
 from train.cli import main
+from train.photos.data import find_photos
 
 ROOT = Path(__file__).parents[1]
 SMALL = ("--backbone", "mobilenet_v1_0.25", "--weights", "none", "--size", "64", "--unfreeze", "6", "--epochs", "1")
@@ -318,7 +319,7 @@ def test_fit_says_that_a_class_without_photos_is_no_class(bad_data: Path, tmp_pa
     listed = tmp_path / "list.csv"
     rows = "".join(f"round,round/round {number:02}.png\n" for number in range(5))
     listed.write_text("class,path\n" + rows)
-    done = train_here("fit", "good", "--exclude", listed, "--weights", "none", "--out", "taken", "--force", cwd=bad_data)
+    done = train_here("fit", "good", "--exclude", listed, *SMALL, "--out", "taken", "--force", cwd=bad_data)
     assert "taken" in done.stderr
     from train.photos.data import find_photos
 
