@@ -321,8 +321,6 @@ def test_fit_says_that_a_class_without_photos_is_no_class(bad_data: Path, tmp_pa
     listed.write_text("class,path\n" + rows)
     done = train_here("fit", "good", "--exclude", listed, *SMALL, "--out", "taken", "--force", cwd=bad_data)
     assert "taken" in done.stderr
-    from train.photos.data import find_photos
-
     data = find_photos(bad_data / "good", listed)
     assert data.names == ("empty", "square")
     assert data.notes[1] == "round: all 5 photos are excluded, so it is not a class"
