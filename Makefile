@@ -2,8 +2,8 @@
 # runtime, which exists for Python 3.11 only, and .venv-mediapipe another reader of our models, with its own OpenCV.
 # .arm64 is an emulated Raspberry Pi, .picamera a Debian with the Raspberry Pi's camera software.
 PYTHON ?= python3
-# A worker for each core, but for no more than 4, as TensorFlow takes 1.5 GB in each; a file's tests stay together, as
-# they share what they made.
+# A worker for each core, but no more than 4, as each may import TensorFlow and take 2 GB; a file's tests stay together,
+# as they share what they made.
 AT_ONCE := --numprocesses logical --maxprocesses 4 --dist loadfile
 FALLBACK := $(shell $(PYTHON) -c 'import sys; print(".venv-tflite/installed" if sys.version_info[:2] == (3, 11) else "")')
 

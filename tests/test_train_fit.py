@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -216,6 +217,21 @@ def test_evaluate_gives_the_metrics_of_the_manifest(trained: tuple[Path, subproc
     # The excluded and damaged ones: the first two were never trained on, the third cannot be read.
     assert found["metrics"]["day"]["n"] == 6 + 2
     assert len(found["left_out"]) == 1
+
+
+@pytest.mark.parametrize(("layers", "trainable"), [
+    ("all", [True, True, True]), (9, [True, True, True]), (2, [False, True, True]), (0, [False, False, False]),
+])
+def test_unfreeze_makes_the_last_layers_trainable(layers: int | Literal["all"], trainable: list[bool]) -> None:
+    keras = pytest.importorskip("keras")
+    from train.fit import MOMENTUM, unfreeze
+
+    norm = keras.layers.BatchNormalization(momentum=0.999)
+    backbone = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), norm, keras.layers.Dense(2)])
+    backbone.trainable = False
+    unfreeze(backbone, layers)
+    assert [layer.trainable for layer in backbone.layers] == trainable
+    assert norm.momentum == MOMENTUM
 
 
 REFUSED = [
