@@ -36,7 +36,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def teacher(photos: Path) -> Path:
     """The float bundle of a head on an untrained backbone."""
     out = photos.parent / "runs/teacher"
-    done = train_here("fit", photos, *TEACHER, "--out", out)
+    done = train("fit", photos, *TEACHER, "--out", out)
     assert done.returncode == 0, done.stderr
     return out
 
