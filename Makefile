@@ -2,6 +2,9 @@
 # runtime, which exists for Python 3.11 only, and .venv-mediapipe another reader of our models, with its own OpenCV.
 # .arm64 is an emulated Raspberry Pi, .picamera a Debian with the Raspberry Pi's camera software.
 PYTHON ?= python3
+# A worker for each core, but no more than 4, as each may import TensorFlow and take 2 GB; a file's tests stay together,
+# as they share what they made.
+AT_ONCE := --numprocesses logical --maxprocesses 4 --dist loadfile
 FALLBACK := $(shell $(PYTHON) -c 'import sys; print(".venv-tflite/installed" if sys.version_info[:2] == (3, 11) else "")')
 
 .PHONY: demo test test-arm64 test-picamera2 check clean
@@ -10,7 +13,7 @@ demo: .venv-edge/installed
 	@.venv-edge/bin/python -m edge.demo
 
 test: .venv/installed .venv-mediapipe/installed $(FALLBACK)
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest $(AT_ONCE)
 
 test-arm64: ../shared/data .venv-edge/installed .arm64/installed
 	@.venv-edge/bin/python -m tests.arm64.compare

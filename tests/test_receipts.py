@@ -67,8 +67,8 @@ def test_alert_that_nobody_hears_is_kept_until_somebody_does(
 
 def test_only_the_topic_that_nobody_hears_waits(mosquitto: Mosquitto, outbox: Outbox) -> None:
     slow = LINKS["lan"]
+    ids = put(outbox, 30)
     with mosquitto, Subscriber(mosquitto, filters=[TEXT]) as subscriber, publishing(outbox, mosquitto, talk=slow):
-        ids = put(outbox, 30)
         subscriber.until(lambda: len(subscriber.on(TEXT)) == 30)
         wait_until(lambda: outbox.depth() == 30)
         assert [each.id for each in subscriber.on(TEXT)] == ids

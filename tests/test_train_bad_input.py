@@ -240,26 +240,30 @@ def test_a_place_that_cannot_be_written_is_one_line(photos: Path, command: str) 
     assert [*folder.iterdir()] == []
 
 
-def test_a_class_of_which_no_photo_can_be_read_does_not_vanish(photos: Path) -> None:
+def test_a_class_of_which_no_photo_can_be_read_does_not_vanish(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (photos / "owl").mkdir()
     for number in range(6):
         (photos / f"owl/{number}.png").write_text("no picture")
-    code, said = train("fit", photos, *FIT, "--out", "runs/x", cwd=photos.parent)
-    assert code == 1
-    assert said == (f"train: {photos}: expected photos of each class, found none left of owl after leaving out what "
-                    f"cannot be used; copy them again, or leave the class out with --exclude")
+    assert main(["fit", str(photos), *FIT, "--out", str(photos.parent / "runs/x")]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"train: {photos}: expected photos of each class, found none left of owl after leaving out what "
+        f"cannot be used; copy them again, or leave the class out with --exclude")
     assert [*(photos.parent / "runs").glob("*")] == []
 
 
-def test_photos_that_all_belong_together_are_refused_in_one_line(photos: Path) -> None:
+def test_photos_that_all_belong_together_are_refused_in_one_line(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for folder in photos.iterdir():
         first, *others = sorted(folder.iterdir())
         for other in others:
             other.write_bytes(first.read_bytes())
-    code, said = train("fit", photos, *FIT, "--out", "runs/x", cwd=photos.parent)
-    assert code == 1
-    assert said == (f"train: {photos}: expected photos to validate and test on, found none: all photos of each class "
-                    f"belong together (copies, or frames of one sequence); add others")
+    assert main(["fit", str(photos), *FIT, "--out", str(photos.parent / "runs/x")]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"train: {photos}: expected photos to validate and test on, found none: all photos of each class "
+        f"belong together (copies, or frames of one sequence); add others")
     assert [*(photos.parent / "runs").glob("*")] == []
 
 

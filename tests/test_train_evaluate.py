@@ -16,7 +16,7 @@ import pytest
 from models.bundle import GOLDEN, MANIFEST, SPLIT, TFLITE, ModelBundle, default_bundle, file_hash, write_bundle
 from models.manifest import Quantization
 from tests import tiny
-from tests.test_train_fit import train
+from tests.test_train_fit import train, train_here
 from train.evaluate import trained_on
 
 ROOT = Path(__file__).parents[1]
@@ -69,14 +69,14 @@ def test_photos_that_it_was_trained_on_are_left_out(place: Path, tmp_path: Path)
     for name in tiny.NAMES:
         shutil.copytree(place / "photos/train" / name, tmp_path / "mixed" / name)
         shutil.copy(place / "photos/test" / name / "03.png", tmp_path / "mixed" / name / "new.png")
-    done = train("evaluate", "runs/tiny", tmp_path / "mixed", "--out", tmp_path / "report", "--json", cwd=place)
+    done = train_here("evaluate", "runs/tiny", tmp_path / "mixed", "--out", tmp_path / "report", "--json", cwd=place)
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout)
     assert (printed["metrics"]["day"]["n"], printed["left_out"]) == (3, [])
     found = json.loads(Path(printed["report"]).read_text())
     assert found["left_out"]["trained_on"] == 48
     assert found["summary"][-1].endswith("and 48 that the model was trained on.")
-    done = train("evaluate", "runs/tiny", place / "photos/train", "--out", tmp_path / "none", cwd=place)
+    done = train_here("evaluate", "runs/tiny", place / "photos/train", "--out", tmp_path / "none", cwd=place)
     assert done.returncode == 1
     assert "expected photos that tiny 1 was not trained on, found none" in done.stderr
     assert not (tmp_path / "none").exists()
@@ -110,13 +110,13 @@ def test_earlier_report_is_replaced_and_nothing_else(tmp_path: Path) -> None:
     out.mkdir()
     (out / "report.html").write_text("old")
     (out / "report.json").write_text("old")
-    done = train("evaluate", default_bundle(), data, "--out", out)
+    done = train_here("evaluate", default_bundle(), data, "--out", out)
     assert done.returncode == 0, done.stderr
     assert "1 photo," in done.stdout
     assert json.loads((out / "report.json").read_text())["schema_version"] == 1
     (out / "notes.txt").write_text("mine")
     before = {path: path.read_bytes() for path in out.iterdir()}
-    done = train("evaluate", default_bundle(), data, "--out", out)
+    done = train_here("evaluate", default_bundle(), data, "--out", out)
     assert done.returncode == 1
     assert "expected no such folder, or one that holds only report.html and report.json" in done.stderr
     assert {path: path.read_bytes() for path in out.iterdir()} == before
@@ -127,7 +127,7 @@ def test_bundle_converted_without_quantization_is_called_float(tmp_path: Path) -
     files: dict[str, bytes | Path] = {name: (found.path / name).read_bytes() for name in (TFLITE, GOLDEN)}
     write_bundle(tmp_path / "plain", replace(found.manifest, quantization=Quantization()), found.labels, files)
     data = draw_photos(tmp_path / "photos", "tiger")
-    done = train("evaluate", tmp_path / "plain", data, "--out", tmp_path / "out")
+    done = train_here("evaluate", tmp_path / "plain", data, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0].startswith(f"{found.title} (float) on {data}: 1 photo, ")
     assert json.loads((tmp_path / "out/report.json").read_text())["kind"] == "float"
@@ -148,12 +148,13 @@ def test_sigterm_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_unknown_classes_are_refused_with_what_to_type(tmp_path: Path) -> None:
     data = draw_photos(tmp_path / "photos", "tiger", "unicorn", each=2)
-    done = train("evaluate", default_bundle(), data, "--out", tmp_path / "out")
+    done = train_here("evaluate", default_bundle(), data, "--out", tmp_path / "out")
     assert done.returncode == 1
     assert "found also unicorn; leave them out: write a file with this name" in done.stderr
     assert not (tmp_path / "out").exists()
     (tmp_path / "others.txt").write_text("unicorn\n")
-    done = train("evaluate", default_bundle(), data, "--out", tmp_path / "out", "--exclude", tmp_path / "others.txt")
+    left_out = ("--exclude", tmp_path / "others.txt")
+    done = train_here("evaluate", default_bundle(), data, "--out", tmp_path / "out", *left_out)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "out/report.json").read_text())["left_out"]["excluded"] == 2
 
@@ -162,7 +163,7 @@ def test_data_may_be_a_table(tmp_path: Path) -> None:
     draw_photos(tmp_path / "photos", "a", "b")
     table = tmp_path / "photos/labels of mine.csv"
     table.write_text("path,label,split\na/0.png,tiger,test\nb/0.png,zebra,train\n")
-    done = train("evaluate", default_bundle(), table, "--json", cwd=tmp_path)
+    done = train_here("evaluate", default_bundle(), table, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout)
     assert printed["metrics"]["day"]["n"] == 1

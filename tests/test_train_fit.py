@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 import os
 import re
@@ -11,6 +13,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -18,9 +21,12 @@ import pytest
 
 from models.bundle import ModelBundle, file_hash
 from models.errors import EdgeWatchError
+from train.cli import main
+from train.photos.find import find_photos
 
 ROOT = Path(__file__).parents[1]
-SMALL = ("--backbone", "mobilenet_v1_0.25", "--weights", "none", "--size", "64", "--epochs", "1")
+SMALL = ("--backbone", "mobilenet_v1_0.25", "--weights", "none", "--size", "64", "--unfreeze", "6", "--epochs", "1")
+"""With few layers unfrozen, as putting the steps of training together takes longer than all else."""
 CLASSES = ("empty", "round", "square")
 
 
@@ -52,6 +58,17 @@ def train(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[s
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run([sys.executable, "-m", "train", *map(str, arguments)], cwd=cwd, env=environment,
                           capture_output=True, text=True, timeout=280, check=False)
+
+
+def train_here(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """The same without a process of its own, in which TensorFlow would be imported anew."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main([*map(str, arguments)])
+        except SystemExit as ended:  # argparse's way.
+            code = int(str(ended.code))
+    return subprocess.CompletedProcess(["train", *map(str, arguments)], code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +124,8 @@ def test_fit_leaves_out_and_names_what_is_excluded_or_damaged(
     origin = ModelBundle.open(folder / "runs/shapes").manifest.provenance
     assert (origin.left_out, origin.excluded) == (1, 2)
     assert origin.photos == {"train": 21, "val": 6, "test": 6}
-    assert origin.command == ("train fit photos --backbone mobilenet_v1_0.25 --weights none --size 64 --epochs 1 "
-                              "--exclude leave.txt --seed 3 --out runs/shapes")
+    assert origin.command == ("train fit photos --backbone mobilenet_v1_0.25 --weights none --size 64 --unfreeze 6 "
+                              "--epochs 1 --exclude leave.txt --seed 3 --out runs/shapes")
     assert (origin.data, origin.backbone, origin.weights, origin.seed) == ("photos", "mobilenet_v1_0.25", "none", 3)
 
 
@@ -194,12 +211,27 @@ def test_progress_in_a_log_is_a_line_an_epoch(trained: tuple[Path, subprocess.Co
 
 def test_evaluate_gives_the_metrics_of_the_manifest(trained: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     folder = trained[0]
-    done = train("evaluate", "runs/shapes", "photos", "--json", cwd=folder)
+    done = train_here("evaluate", "runs/shapes", "photos", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     # The excluded and damaged ones: the first two were never trained on, the third cannot be read.
     assert found["metrics"]["day"]["n"] == 6 + 2
     assert len(found["left_out"]) == 1
+
+
+@pytest.mark.parametrize(("layers", "trainable"), [
+    ("all", [True, True, True]), (9, [True, True, True]), (2, [False, True, True]), (0, [False, False, False]),
+])
+def test_unfreeze_makes_the_last_layers_trainable(layers: int | Literal["all"], trainable: list[bool]) -> None:
+    keras = pytest.importorskip("keras")
+    from train.fit import MOMENTUM, unfreeze
+
+    norm = keras.layers.BatchNormalization(momentum=0.999)
+    backbone = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), norm, keras.layers.Dense(2)])
+    backbone.trainable = False
+    unfreeze(backbone, layers)
+    assert [layer.trainable for layer in backbone.layers] == trainable
+    assert norm.momentum == MOMENTUM
 
 
 REFUSED = [
@@ -209,7 +241,8 @@ REFUSED = [
     pytest.param(["few"], 1, "expected at least 5 photos of each class, found fewer of square (4)", id="few photos"),
     pytest.param(["single"], 1, "expected at least 2 classes, found 1 (round)", id="one class"),
     pytest.param(["good", "--weights", "no.weights.h5"], 2, "no.weights.h5, which does not exist", id="no weights"),
-    pytest.param(["good", "--weights", "bad.weights.h5"], 1, "expected the weights of mobilenet_v2", id="bad weights"),
+    pytest.param(["good", *SMALL, "--weights", "bad.weights.h5"], 1, "expected the weights of mobilenet_v1",
+                 id="bad weights"),
     pytest.param(["good", "--exclude", "no.txt"], 2, "no.txt: expected a text file", id="no list"),
     pytest.param(["good", "--exclude", "other.txt"], 1, "found none of its photos", id="a list of other photos"),
     pytest.param(["good", "--out", "taken"], 1, "taken: expected no such folder, found one", id="taken"),
@@ -245,7 +278,7 @@ def bad_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(("arguments", "code", "message"), REFUSED)
 def test_fit_refuses_in_one_line(bad_data: Path, arguments: list[str], code: int, message: str) -> None:
     before = sorted(bad_data.rglob("*"))
-    done = train("fit", *arguments, *([] if "--out" in arguments else ["--out", "new"]), cwd=bad_data)
+    done = train_here("fit", *arguments, *([] if "--out" in arguments else ["--out", "new"]), cwd=bad_data)
     assert done.returncode == code, done.stderr
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("train")
@@ -302,10 +335,8 @@ def test_fit_says_that_a_class_without_photos_is_no_class(bad_data: Path, tmp_pa
     listed = tmp_path / "list.csv"
     rows = "".join(f"round,round/round {number:02}.png\n" for number in range(5))
     listed.write_text("class,path\n" + rows)
-    done = train("fit", "good", "--exclude", listed, "--weights", "none", "--out", "taken", "--force", cwd=bad_data)
+    done = train_here("fit", "good", "--exclude", listed, *SMALL, "--out", "taken", "--force", cwd=bad_data)
     assert "taken" in done.stderr
-    from train.photos.find import find_photos
-
     data = find_photos(bad_data / "good", listed)
     assert data.names == ("empty", "square")
     assert data.notes[1] == "round: all 5 photos are excluded, so it is not a class"

@@ -15,15 +15,15 @@ import pytest
 
 from models.bundle import ModelBundle
 from models.errors import EdgeWatchError
-from tests.test_train_fit import class_folders, train
+from tests.test_train_fit import class_folders, train, train_here
 from train.cli import parser, recipe_of
 from train.history import stalls
 from train.partial import Partial, State, newest
 from train.recipe import DEFAULT, override
 
 ROOT = Path(__file__).parents[1]
-SETTINGS = ("--backbone", "mobilenet_v1_0.25", "--weights", "none", "--size", "64", "--epochs", "4", "--set",
-            "batch=8", "--set", "fine_rate=1e-3", "--deterministic")
+SETTINGS = ("--backbone", "mobilenet_v1_0.25", "--weights", "none", "--size", "64", "--unfreeze", "6", "--epochs",
+            "4", "--set", "batch=8", "--set", "fine_rate=1e-3", "--deterministic")
 
 
 def killed(data: Path, out: Path, at: str, *more: str) -> list[str]:
@@ -81,7 +81,7 @@ def test_resumed_training_is_that_which_was_never_interrupted(photos: Path, stop
     assert len(whole.history) == 5
     assert set(whole.arrays) == {"first", "tuned", "model", "optimizer"}
     for name, expected in whole.arrays.items():
-        assert len(expected) == len(parts.arrays[name]) > 100
+        assert len(expected) == len(parts.arrays[name]) > 20
         assert all(np.array_equal(a, b) for a, b in zip(expected, parts.arrays[name], strict=True)), name
     assert any((a != b).any() for a, b in zip(whole.arrays["first"], whole.arrays["tuned"], strict=True))
 
@@ -105,7 +105,7 @@ def test_unfinished_training_is_refused_in_one_line_that_says_why(
 ) -> None:
     out = copy(stopped, tmp_path / "new")
     before = (tmp_path / "new.partial/checkpoint").read_bytes()
-    done = train("fit", photos, *SETTINGS, "--out", out, *more)
+    done = train_here("fit", photos, *SETTINGS, "--out", out, *more)
     assert done.returncode == 1
     assert message in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
@@ -117,7 +117,7 @@ def test_other_photos_are_refused(photos: Path, stopped: Path, tmp_path: Path) -
     data = Path(shutil.copytree(photos, tmp_path / "photos"))
     shutil.copy(data / "round/round 00.png", data / "round/zzz.png")
     out = copy(stopped, tmp_path / "new")
-    done = train("fit", data, *SETTINGS, "--out", out, "--resume")
+    done = train_here("fit", data, *SETTINGS, "--out", out, "--resume")
     assert done.returncode == 1
     assert "expected the photos and the split that this training began with, found" in done.stderr.splitlines()[-1]
     assert (tmp_path / "new.partial/checkpoint").exists()
@@ -204,7 +204,7 @@ def test_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pyt
 
 def test_resume_without_anything_to_resume_is_refused(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "other.partial").mkdir()
-    done = train("fit", photos, *SETTINGS, "--out", tmp_path / "new", "--resume")
+    done = train_here("fit", photos, *SETTINGS, "--out", tmp_path / "new", "--resume")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (
         f"train: --resume: expected an unfinished training at {tmp_path / 'new'}.partial, found none there, but of "

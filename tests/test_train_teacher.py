@@ -12,7 +12,7 @@ import pytest
 
 from models.bundle import MANIFEST, ModelBundle, file_hash
 from models.errors import EdgeWatchError
-from tests.test_train_fit import class_folders, split_rows, train
+from tests.test_train_fit import class_folders, split_rows, train, train_here
 from tests.test_train_resume import SETTINGS, killed
 from train.photos.data import Photo
 from train.quiet import import_tensorflow
@@ -92,7 +92,7 @@ def test_teacher_that_learned_from_other_photos_is_refused(teacher: Path, change
 
 
 def test_training_with_a_teacher_of_other_sides_ends_in_one_line(photos: Path, teacher: Path, tmp_path: Path) -> None:
-    done = train("fit", photos, *SETTINGS, "--seed", "7", "--teacher", teacher, "--out", tmp_path / "new")
+    done = train_here("fit", photos, *SETTINGS, "--seed", "7", "--teacher", teacher, "--out", tmp_path / "new")
     assert done.returncode == 1
     assert "expected a teacher of the same photos on the same sides" in done.stderr.splitlines()[-1]
     assert f"--split {teacher}/split.csv" in done.stderr.splitlines()[-1]
