@@ -167,7 +167,7 @@ class Delivery:
             return
         self._doubt_at = time.monotonic() + self.receipt_s
         try:
-            self.outbox.doubt()
+            self.outbox.doubt(self.receipt_s)
         except OutboxError as error:
             log.log(error.level, "%s", error)
 
