@@ -232,7 +232,11 @@ def test_health_tells_of_a_camera_gone_dark_as_soon_as_that_is_sure(
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_delivery_that_ends_by_an_error_begins_anew(
-    tmp_path: Path, outbox: Outbox, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    outbox: Outbox,
+    mosquitto: Mosquitto,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     ids = put(outbox)
     serve, calls = Publisher._serve, []
