@@ -173,7 +173,7 @@ def test_picture_of_another_trap_replaces_none(listener: Listener) -> None:
     assert listener.warnings == [line, line]
 
 
-def test_picture_that_another_trap_sent_before_the_alert_goes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_picture_that_another_trap_sent_before_the_alert_goes(tmp_path: Path) -> None:
     forged = picture(640, 480)
     with closing(Store(tmp_path)) as store:
         assert store.picture(forged.payload, ID, "elm") == (ID, False)
@@ -200,9 +200,10 @@ def test_alert_that_names_another_trap_is_not_passed_on(listener: Listener) -> N
 
 def test_message_that_is_larger_than_any_picture_is_kept_back_by_the_broker(listener: Listener) -> None:
     listener.start("--count", "1")
-    send(listener.broker, replace(PICTURE, payload=PICTURE.payload + bytes(21_000_000)), TEXT, PICTURE)
+    send(listener.broker, TEXT, replace(PICTURE, payload=PICTURE.payload + bytes(21_000_000)), PICTURE)
     assert listener.end() == 0
     assert listener.warnings == []
+    assert (listener.folder / f"{NAME}.jpg").read_bytes() == PICTURE.payload
 
 
 @pytest.mark.parametrize("name", ["a/b+c#d", "öst 1", "50%", "%2F", "~.-_"])

@@ -47,7 +47,7 @@ class Store:
             return told.id, False
         picture = self.folder / f"{told.name}.jpg"
         _write(self.folder / f"{told.name}.json", payload)
-        # A picture that came first was kept under the only name known then; if another trap sent it, it is not this one's.
+        # A picture that came first was kept under the only name known then. One that another trap sent is none of it.
         early = self.folder / f"{told.id}.jpg"
         if early.exists():
             sender = self._picture(told.id)[1]
