@@ -75,7 +75,7 @@ class Broker:
         """
         for path in (given.credentials, given.key):
             if path is not None:
-                _warn_of_readers(path)
+                warn_of_readers(path)
         return cls.parse(
             given.broker or DEFAULT_URL,
             given.credentials or _from_systemd("broker"),
@@ -172,7 +172,8 @@ def _from_systemd(name: str) -> Path | None:
     return path if path is not None and path.exists() else None
 
 
-def _warn_of_readers(path: Path) -> None:
+def warn_of_readers(path: Path) -> None:
+    """Warn of a file with a secret that others on this computer may read."""
     # What systemd hands over is not asked: its access lists show up as rights of the group.
     with contextlib.suppress(OSError):
         mode = path.stat().st_mode & 0o777

@@ -138,9 +138,15 @@ def test_kills_lose_no_alert(listener: Listener) -> None:
         changed(probability=10**400),
         changed(probability=1.5),
         changed(frames=float("nan")),
+        changed(deployment="trap 8"),
+        changed(deployment="trap%207"),
+        changed(deployment=7),
+        Message(TEXT.topic, TEXT.payload.replace(b'"deployment"', b'"trap"')),
         Message(PICTURE.topic, b"no picture"),
         Message(PICTURE.topic, b"no picture", id="no id"),
         Message(PICTURE.topic, b""),
+        Message(PICTURE.topic, b"\x89PNG\r\n\x1a\n", id=ID),
+        Message(PICTURE.topic, PICTURE.payload + bytes(20_000_000), id=ID),
     ],
     ids=lambda message: message.payload[:20].decode("latin-1"),
 )
@@ -181,7 +187,7 @@ def test_malformed_message_does_not_end_it(listener: Listener) -> None:
 
 def test_names_from_outside_stay_in_the_folder_and_off_the_terminal(listener: Listener) -> None:
     listener.start("--count", "1")
-    text = changed(species="../../\x1b[31mTiger\n", image_topic=None)
+    text = changed(deployment="a\rb", species="../../\x1b[31mTiger\n", image_topic=None)
     send(listener.broker, replace(text, topic="edge-watch/a%0Db/alert/x"))
     assert listener.end() == 0
     assert listener.files == [f"20260501T061530-31mtiger-{ID}.json"]

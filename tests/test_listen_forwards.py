@@ -55,6 +55,7 @@ def forwarding(
 
 def write(path: Path, text: str) -> str:
     path.write_text(text)
+    path.chmod(0o600)
     return str(path)
 
 
@@ -276,7 +277,8 @@ def test_gundi_is_asked_no_more_often_than_it_allows_also_over_a_restart(tmp_pat
         for name in ("a", "b"):
             with forwarding(tmp_path, service) as store:
                 for number in range(2):
-                    store.alert(changed(id=f"0196889f-5a3a-7c1e-9b1f-0000000000{name}{number}").payload, name)
+                    id = f"0196889f-5a3a-7c1e-9b1f-0000000000{name}{number}"
+                    store.alert(changed(id=id, deployment=name).payload, name)
                 wait_until(lambda: not ask(tmp_path, "SELECT 1 FROM forwards WHERE state = 'waiting'"))
     assert gundi.refused == []
     assert [event["source"] for event in gundi.events] == ["a", "a", "b", "b"]
@@ -336,7 +338,7 @@ def test_picture_is_waited_for_and_not_for_long(tmp_path: Path) -> None:
     patient, hasty = Recorder(30), Recorder(0.1)
     with forwarding(tmp_path / "patient", patient) as store:
         store.alert(TEXT.payload, "trap 7")
-        store.picture(PICTURE.payload, ID)
+        store.picture(PICTURE.payload, ID, "trap 7")
         store.alert(TEXT.payload, "trap 7")
         wait_until(lambda: len(patient.items) == 2)
     with forwarding(tmp_path / "hasty", hasty) as store:
@@ -373,7 +375,7 @@ def test_apprise_that_takes_nothing_is_asked_again_without_naming_its_address(
         made = Apprise(name="phones", url=f"json://127.0.0.1:{service.port}/secret")
         assert "secret" not in repr(made)
         with forwarding(tmp_path, made) as store:
-            store.picture(PICTURE.payload, ID)
+            store.picture(PICTURE.payload, ID, "trap 7")
             store.alert(TEXT.payload, "trap 7")
             until(tmp_path, [("phones", "sent", None)])
     # In case it is the picture that is not taken.
@@ -433,6 +435,16 @@ def test_address_that_apprise_does_not_know_is_refused(tmp_path: Path, capsys: p
     err = capsys.readouterr().err
     expected = "[phones]: expected a url of Apprise, as ntfys://ntfy.sh/topic, found another"
     assert err == f"edge-listen: --forward {file}: {expected}\n"
+
+
+def test_file_that_others_may_read_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "f.toml"
+    write(file, '[office]\nkind = "webhook"\nurl = "https://example.org"')
+    read_services(file)
+    assert caplog.messages == []
+    file.chmod(0o644)
+    read_services(file)
+    assert caplog.messages == [f"{file} can be used by others on this computer (mode 644); type `chmod 600 {file}`"]
 
 
 def test_plain_http_is_for_this_machine_or_whoever_says_so(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,12 @@ from edge.commands import read_command
 from edge.exif import write
 from edge.listen.forwards import Forwards
 from edge.listen.listener import Listener as Loop
+from edge.listen.messages import read_topic
 from edge.listen.services import read_services
 from edge.listen.store import Store
 from edge.mqtt import Received
 from edge.payloads import Message
+from edge.topics import Topics
 from models.errors import OutboxError
 from tests.broker import Subscriber, wait_until
 from tests.listening import (
@@ -71,15 +74,6 @@ def test_each_stored_message_gets_a_receipt_every_time(listener: Listener) -> No
         assert {each.retained for each in trap.received} == {False}
     assert len(listener.lines) == 1
     assert listener.warnings == []
-
-
-def test_receipt_goes_to_who_sent_the_alert_and_not_to_whom_it_names(listener: Listener) -> None:
-    listener.start()
-    with Subscriber(listener.broker, ["edge-watch/+/command/ack"], client_id="trap") as trap:
-        trap.publish(Message("edge-watch/oak/alert/tiger", changed(deployment="elm").payload))
-        trap.until(lambda: len(trap.received) == 1)
-        assert trap.received[0].topic == "edge-watch/oak/command/ack"
-    assert ask(listener.folder, "SELECT deployment FROM alerts") == [("oak",)]
 
 
 def test_no_receipt_with_no_ack_or_for_what_is_malformed(listener: Listener) -> None:
@@ -152,6 +146,72 @@ def test_larger_picture_takes_the_place_of_a_smaller_one_and_never_the_reverse(l
     assert stored(listener.folder) == [f"{NAME}.jpg", f"{NAME}.json"]
     query = "SELECT id, file, bytes FROM pictures"
     assert ask(listener.folder, query) == [(ID, f"{NAME}.jpg", len(whole.payload))]
+
+
+ELM = BASE.replace("trap%207", "elm")
+
+
+def of_elm(message: Message) -> Message:
+    """The same message from another trap."""
+    return replace(message, topic=message.topic.replace(BASE, ELM))
+
+
+def test_picture_of_another_trap_replaces_none(listener: Listener) -> None:
+    listener.start()
+    forged, larger = of_elm(picture(1280, 960)), picture(640, 480)
+    with Subscriber(listener.broker, ["edge-watch/+/command/ack"], client_id="trap") as trap:
+        for message in (TEXT, forged, PICTURE, forged, larger):
+            trap.publish(message)
+        receipts(trap, 3)
+        assert {each.topic for each in trap.received} == {f"{BASE}/command/ack"}
+    assert (listener.folder / f"{NAME}.jpg").read_bytes() == larger.payload
+    assert ask(listener.folder, "SELECT deployment FROM pictures") == [("trap 7",)]
+    line = (
+        f"edge-listen: ignored a message on {ELM}/alert/bengal%20tiger/image: a picture of {ID}, which is of the trap "
+        "'trap 7'"
+    )
+    assert listener.warnings == [line, line]
+
+
+def test_picture_that_another_trap_sent_before_the_alert_goes(tmp_path: Path) -> None:
+    forged = picture(640, 480)
+    with closing(Store(tmp_path)) as store:
+        assert store.picture(forged.payload, ID, "elm") == (ID, False)
+        assert store.alert(TEXT.payload, "trap 7") == (ID, False)
+        assert stored(tmp_path) == [f"{NAME}.json"]
+        assert ask(tmp_path, "SELECT id FROM pictures") == []
+        assert store.picture(PICTURE.payload, ID, "trap 7") == (ID, True)
+    assert (tmp_path / f"{NAME}.jpg").read_bytes() == PICTURE.payload
+
+
+def test_alert_that_names_another_trap_is_not_passed_on(listener: Listener) -> None:
+    listener.start("--count", "1")
+    with Subscriber(listener.broker, ["edge-watch/+/command/ack"], client_id="trap") as trap:
+        for message in (of_elm(TEXT), TEXT, PICTURE):
+            trap.publish(message)
+        receipts(trap, 2)
+        assert {each.topic for each in trap.received} == {f"{BASE}/command/ack"}
+    assert listener.end() == 0
+    assert listener.warnings == [
+        f"edge-listen: ignored a message on {ELM}/alert/bengal%20tiger: an alert that names the trap 'trap 7', "
+        "not that of its topic"
+    ]
+
+
+def test_message_that_is_larger_than_any_picture_is_kept_back_by_the_broker(listener: Listener) -> None:
+    listener.start("--count", "1")
+    send(listener.broker, TEXT, replace(PICTURE, payload=PICTURE.payload + bytes(21_000_000)), PICTURE)
+    assert listener.end() == 0
+    assert listener.warnings == []
+    assert (listener.folder / f"{NAME}.jpg").read_bytes() == PICTURE.payload
+
+
+@pytest.mark.parametrize("name", ["a/b+c#d", "öst 1", "50%", "%2F", "~.-_"])
+def test_name_of_a_trap_is_that_in_its_topic(tmp_path: Path, name: str) -> None:
+    topic = Topics(name).alert("tiger")
+    with closing(Store(tmp_path)) as store:
+        store.alert(changed(deployment=name).payload, read_topic(topic, "edge-watch").deployment)
+        assert ask(tmp_path, "SELECT deployment FROM alerts") == [(name,)]
 
 
 def test_test_alert_and_replay_are_marked(listener: Listener) -> None:
@@ -251,8 +311,8 @@ def test_documented_queries_and_services_work(tmp_path: Path) -> None:
     docs = (REPOSITORY / "docs/mqtt.md").read_text(encoding="utf-8")
     [queries], [services] = (re.findall(f"```{kind}\n(.*?)```", docs, re.DOTALL) for kind in ("sql", "toml"))
     with closing(Store(tmp_path)) as store:
-        store.alert(TEXT.payload, "oak 7")
-        store.picture(PICTURE.payload, ID)
+        store.alert(changed(deployment="oak 7").payload, "oak 7")
+        store.picture(PICTURE.payload, ID, "oak 7")
         found = [ask(tmp_path, query) for query in queries.splitlines()]
     assert found[:2] == [
         [("Bengal tiger", 1, "2026-05-01T06:15:30.250+05:30")],

@@ -73,7 +73,6 @@ def trap(broker: Mosquitto, answer: Answer = done) -> Iterator[list[Command]]:
     ("arguments", "name", "values"),
     [
         (["test"], "test", {}),
-        (["status"], "status", {}),
         (["look"], "look", {}),
         (["snooze", "--minutes", "60", "--species", "tiger"], "snooze", {"minutes": 60, "species": "tiger"}),
         (["snooze", "--minutes", "0"], "snooze", {"minutes": 0, "species": ""}),
@@ -117,6 +116,36 @@ def test_nobody_there_is_an_error(broker: Mosquitto, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err == (
         f"edge-listen: no trap elm listens at {broker.url}; expected its --deployment and --prefix\n"
     )
+
+
+def test_trap_that_nothing_is_known_of_is_an_error_though_somebody_hears_all_topics(
+    broker: Mosquitto, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Subscriber(broker, ["edge-watch/#"], client_id="dashboard"):
+        assert main(["tell", "nosuch", "test", "--broker", broker.url, "--wait", "0.1"]) == 1
+    assert capsys.readouterr() == (
+        "",
+        f"edge-listen: nothing is known of a trap nosuch at {broker.url}; expected its --deployment and --prefix\n",
+    )
+
+
+def test_health_that_was_asked_for_is_shown(broker: Mosquitto, capsys: pytest.CaptureFixture[str]) -> None:
+    payload = '{"frames": 7, "temperature_c": null, "link": "län\\u001b"}'.encode()
+    health = Message(OAK.health, payload, qos=0, retain=True)
+    with Subscriber(broker, filters=(), client_id="other") as other:
+        other.publish(Message(OAK.health, b'{"frames": 1}', retain=True))
+    with trap(broker, lambda command: [*done(command), health]):
+        assert main(["tell", "oak 7", "status", "--broker", broker.url]) == 0
+    assert capsys.readouterr().out == (
+        'oak 7: status is done\nframes: 7\ntemperature_c: null\nlink: "län\\u001b"\n'
+    )
+
+
+def test_health_that_does_not_come_is_said(broker: Mosquitto, capsys: pytest.CaptureFixture[str]) -> None:
+    with Subscriber(broker, filters=(), client_id="other") as other, trap(broker):
+        other.publish(Message(OAK.health, b'{"frames": 1}', retain=True))
+        assert main(["tell", "oak 7", "status", "--broker", broker.url, "--wait", "1"]) == 0
+    assert capsys.readouterr().out == "oak 7: status is done\nno health from oak 7 in 1 s\n"
 
 
 def test_command_waits_at_the_broker_for_a_trap_that_sleeps(

@@ -140,6 +140,22 @@ def test_hidden_and_foreign_files_are_not_looked_at(folder: Path) -> None:
     assert (found, camera.skipped) == ([], 0)
 
 
+@pytest.mark.parametrize("typed", ["card", "./card/", "../work/card"])
+def test_relative_folder_is_watched_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
+    (tmp_path / "work/card").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    camera, frames, stop = watching(Path(typed))
+    write_photo(Path("card/a.jpg"), 20, START)
+    found = [next(frames)]
+    # The first was there at the start; this one the kernel tells of.
+    write_photo(Path("card/b.jpg"), 30, START + timedelta(minutes=1))
+    found.append(next(frames))
+    stop.set()
+    assert list(frames) == []
+    assert [round(float(frame.image.mean())) for frame in found] == [20, 30]
+    assert camera.name == f"watch:{Path(typed)}"
+
+
 def test_clips_are_read_too(folder: Path) -> None:
     write_clip(folder / "a.mp4", frames=4)
     found, _ = drain(folder)

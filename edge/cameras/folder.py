@@ -51,7 +51,8 @@ class WatchedFolder:
             raise UsageError(f"--source watch:{folder}: expected a folder, found none; make it, or check the path")
         self.name, self.skipped = f"watch:{folder}", 0
         self.waiting: Callable[[], None] = lambda: None
-        self._folder, self._data = folder, data
+        # watchfiles tells absolute paths. What was typed stays the name: open visits are found again by it.
+        self._folder, self._data = folder.absolute(), data
         self._pending: dict[Path, tuple[Signature, float]] = {}
 
     def frames(self, stop: threading.Event) -> Iterator[Frame]:

@@ -115,6 +115,7 @@ def _listen(argv: Sequence[str]) -> int:
     broker = Broker.of(arguments)
     from edge.listen.forwards import Forwards
     from edge.listen.listener import Listener
+    from edge.listen.messages import LARGEST_PICTURE, LARGEST_TEXT
     from edge.listen.services import read_services
     from edge.listen.store import Store
     from edge.mqtt import Link
@@ -122,7 +123,7 @@ def _listen(argv: Sequence[str]) -> int:
     services = read_services(arguments.forward) if arguments.forward else []
     store = Store(arguments.folder, [each.name for each in services], arguments.forward_replays)
     forwards = Forwards(store.database, services)
-    link = Link(broker, arguments.client_id, session_s=_SESSION_S)
+    link = Link(broker, arguments.client_id, session_s=_SESSION_S, largest=LARGEST_PICTURE + LARGEST_TEXT)
     listener = Listener(link, store, forwards, arguments.prefix, arguments.count, acks=not arguments.no_ack)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, listener.end)

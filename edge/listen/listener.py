@@ -104,7 +104,7 @@ class Listener:
         """Store an alert or picture; whether the alert is complete now, and the receipt, also for what came before."""
         if origin.rest.count("/") > 1:
             part = "image"
-            id, complete = self._store.picture(received.payload, received.id)
+            id, complete = self._store.picture(received.payload, received.id, origin.deployment)
         else:
             part = "alert"
             id, complete = self._store.alert(received.payload, origin.deployment)

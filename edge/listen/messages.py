@@ -14,6 +14,9 @@ from urllib.parse import unquote
 
 LARGEST_TEXT = 64 * 1024
 """Bytes that any message but a picture may have."""
+LARGEST_PICTURE = 20_000_000
+"""Bytes that a picture may have."""
+_JPEG = b"\xff\xd8\xff"
 
 Cell = str | int | float | None
 """What a column of SQLite takes."""
@@ -72,7 +75,7 @@ def read_alert(payload: bytes, deployment: str | None = None) -> Told:
     """Read an alert of the trap `deployment`; of the one that the payload names if there is none.
 
     Raises:
-        MalformedError: it is none.
+        MalformedError: it is none, or names another trap: what is passed on as it came must not say what is not so.
     """
     text, alert = _read_object(payload, "an alert")
     try:
@@ -85,6 +88,8 @@ def read_alert(payload: bytes, deployment: str | None = None) -> Told:
         cells = {key: _cell(alert.get(key)) for key in _PLAIN}
     except (ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise MalformedError(f"not an alert: {type(error).__name__}: {error}") from error
+    if (named := alert.get("deployment")) != name:
+        raise MalformedError(f"an alert that names the trap {named!r}, not that of its topic")
     # Both go into file names and onto a terminal, and came from somewhere else.
     safe = re.sub("[^a-z0-9_]+", "-", species.lower()).strip("-")[:40] or "species"
     shown = "  ".join(printable(each) for each in (name, species))
@@ -111,8 +116,12 @@ def read_picture_id(payload: bytes, property_id: str) -> str:
     """Which alert a picture belongs to.
 
     Raises:
-        MalformedError: neither the message's property nor the picture's EXIF says.
+        MalformedError: neither the message's property nor the picture's EXIF says, or it is no JPEG or too large.
     """
+    if len(payload) > LARGEST_PICTURE:
+        raise MalformedError(f"a picture of {len(payload) / 1e6:.1f} MB, expected {LARGEST_PICTURE / 1e6:.0f} at most")
+    if not payload.startswith(_JPEG):
+        raise MalformedError("not an alert's picture: expected a JPEG, found something else")
     from edge import exif
     from models.errors import ImageError
 

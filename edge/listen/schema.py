@@ -43,6 +43,7 @@ _MIGRATIONS = (
     DROP TABLE earlier_alerts;
     DROP TABLE earlier_pictures;
     """,
+    "ALTER TABLE pictures ADD COLUMN deployment TEXT;",
 )
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from edge.broker import warn_of_readers
 from edge.listen.answers import HopelessError
 from edge.listen.http import check_secret, check_url, post
 from edge.listen.messages import printable, read_location
@@ -149,9 +150,11 @@ def read_services(path: Path) -> list[Service]:
     if not tables:
         raise UsageError(f"--forward {path}: expected a table like [office] for each service, found none")
     try:
-        return [_service(name, table) for name, table in tables.items()]
+        services = [_service(name, table) for name, table in tables.items()]
     except UsageError as error:
         raise UsageError(f"--forward {path}: {error}") from None
+    warn_of_readers(path)
+    return services
 
 
 def _service(name: str, table: object) -> Service:

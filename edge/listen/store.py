@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edge.listen.messages import Told, read_alert, read_picture_id
+from edge.listen.messages import MalformedError, Told, read_alert, read_picture_id
 from edge.listen.schema import insert_alert, now, open_database
 from models.errors import EdgeWatchError
 
@@ -43,15 +43,16 @@ class Store:
             MalformedError: it is none.
         """
         told = read_alert(payload, deployment)
-        if self._name(told.id):
+        if self._alert("file", told.id):
             return told.id, False
         picture = self.folder / f"{told.name}.jpg"
         _write(self.folder / f"{told.name}.json", payload)
-        # A picture that came first was kept under the only name known then.
+        # A picture that came first was kept under the only name known then. One that another trap sent is none of it.
         early = self.folder / f"{told.id}.jpg"
         if early.exists():
+            sender = self._picture(told.id)[1]
             with _storing(picture):
-                early.replace(picture)
+                early.replace(picture) if sender in (deployment, None) else early.unlink()
         # Printed before it is remembered: a crash in between prints it twice rather than never.
         print(f"{told.line}  {picture if told.wants_picture else 'no picture'}", flush=True)
         has_picture = self.database.run(lambda db: self._remember(db, told))
@@ -60,36 +61,42 @@ class Store:
     def _remember(self, db: sqlite3.Connection, told: Told) -> bool:
         """Write all that the database has of an alert; whether its picture is there."""
         insert_alert(db, told, now())
+        db.execute("DELETE FROM pictures WHERE id = ? AND deployment <> ?", (told.id, told.cells["deployment"]))
         pictures = db.execute("UPDATE pictures SET file = ? WHERE id = ?", (f"{told.name}.jpg", told.id)).rowcount
         if self._forward_replays or not told.replay:
             rows = [(told.id, service) for service in self._services]
             db.executemany("INSERT OR IGNORE INTO forwards (id, service) VALUES (?, ?)", rows)
         return pictures > 0
 
-    def picture(self, payload: bytes, property_id: str) -> tuple[str, bool]:
-        """Store a picture unless there is one of at least as many bytes; as `alert`.
+    def picture(self, payload: bytes, property_id: str, deployment: str) -> tuple[str, bool]:
+        """Store a picture of the trap `deployment` unless there is one of at least as many bytes; as `alert`.
 
         Raises:
-            MalformedError: it is none.
+            MalformedError: it is none, or its alert is another trap's.
         """
         id = read_picture_id(payload, property_id)
-        stored = self._picture_bytes(id)
+        stored, sender = self._picture(id)
+        owner = self._alert("deployment", id) or sender
+        if owner not in (deployment, None):
+            raise MalformedError(f"a picture of {id}, which is of the trap {owner!r}")
         if stored is not None and stored >= len(payload):
             return id, False
-        name = self._name(id)
+        name = self._alert("file", id)
         file = f"{name or id}.jpg"
         _write(self.folder / file, payload)
-        row = (id, file, len(payload), now())
-        self.database.run(lambda db: db.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?)", row))
+        row = (id, file, len(payload), now(), deployment)
+        self.database.run(lambda db: db.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?)", row))
         return id, bool(name) and stored is None
 
-    def _name(self, id: str) -> str:
-        row = self.database.run(lambda db: db.execute("SELECT file FROM alerts WHERE id = ?", (id,)).fetchone())
-        return row[0] if row else ""
-
-    def _picture_bytes(self, id: str) -> int | None:
-        row = self.database.run(lambda db: db.execute("SELECT bytes FROM pictures WHERE id = ?", (id,)).fetchone())
+    def _alert(self, column: str, id: str) -> str | None:
+        query = f"SELECT {column} FROM alerts WHERE id = ?"
+        row = self.database.read(lambda db: db.execute(query, (id,)).fetchone())
         return row[0] if row else None
+
+    def _picture(self, id: str) -> tuple[int | None, str | None]:
+        """The bytes of a stored picture and the trap that sent it, if these are known."""
+        query = "SELECT bytes, deployment FROM pictures WHERE id = ?"
+        return self.database.read(lambda db: db.execute(query, (id,)).fetchone()) or (None, None)
 
 
 @contextlib.contextmanager

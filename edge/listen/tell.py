@@ -25,7 +25,8 @@ _CONFIRM_S = 10.0
 def tell(broker: Broker, topics: Topics, command: str, values: Mapping[str, Any], wait_s: float) -> str:
     """Publish a command; return the trap's answer, or why there is none yet.
 
-    The broker keeps the command for a trap without a connection, so no answer in time is no error.
+    The broker keeps the command for a trap without a connection, so no answer in time is no error. Of the command
+    `status` the answer is the health that follows.
 
     Args:
         broker: where to.
@@ -37,7 +38,7 @@ def tell(broker: Broker, topics: Topics, command: str, values: Mapping[str, Any]
     Raises:
         UsageError: a value that the command cannot have.
         BrokerError: no connection, or the broker refuses.
-        EdgeWatchError: no trap listens there, or it answers that it did not do it.
+        EdgeWatchError: no trap listens there, nothing is known of it, or it answers that it did not do it.
     """
     id = str(uuid.uuid4())
     try:
@@ -47,9 +48,9 @@ def tell(broker: Broker, topics: Topics, command: str, values: Mapping[str, Any]
     link = Link(broker, f"edge-listen-tell-{id[:8]}")
     try:
         link.connect()
-        link.subscribe([topics.reply, topics.status], qos=1)
+        link.subscribe([topics.reply, topics.status, topics.health], qos=1)
         _publish(link, Message(topics.command(command), payload), topics)
-        return _answer(link, topics, id, wait_s)
+        return _answer(link, topics, id, wait_s, command == "status")
     finally:
         link.disconnect()
         link.release()
@@ -71,28 +72,45 @@ def _publish(link: Link, message: Message, topics: Topics) -> None:
         )
 
 
-def _answer(link: Link, topics: Topics, id: str, wait_s: float) -> str:
-    status, deadline = "", time.monotonic() + wait_s
+def _answer(link: Link, topics: Topics, id: str, wait_s: float, wants_health: bool) -> str:
+    name, deadline = printable(topics.deployment), time.monotonic() + wait_s
+    status = health = says = ""
     while True:
         while link.received:
             received = link.received.popleft()
             link.ack(received)
             if received.topic == topics.status:
                 status = printable(received.payload[:20].decode(errors="replace"))
-            elif (found := _read_reply(received.payload)).get("id") == id:
+            elif received.topic == topics.health:
+                # What the broker had kept is no answer.
+                health = health if received.retained else _shown(received.payload)
+            elif (found := _read_object(received.payload)).get("id") == id:
                 says = printable(str(found.get("says")), 300)
                 if found.get("done") is not True:
-                    raise EdgeWatchError(f"{printable(topics.deployment)} did not: {says}")
-                return f"{printable(topics.deployment)}: {says}"
+                    raise EdgeWatchError(f"{name} did not: {says}")
+        if says and (health or not wants_health):
+            return f"{name}: {says}\n{health}" if wants_health else f"{name}: {says}"
         left = deadline - time.monotonic()
         if left <= 0:
-            state = f" (it is {status})" if status else ""
-            name = printable(topics.deployment)
-            return f"no answer from {name} in {wait_s:g} s{state}; the broker keeps the command for it"
+            break
         link.wait(left)
+    if says:
+        return f"{name}: {says}\nno health from {name} in {wait_s:g} s"
+    if not status:
+        # Whoever hears all topics, as a dashboard does, is a subscriber to the broker, too.
+        raise EdgeWatchError(
+            f"nothing is known of a trap {name} at {link.broker}; expected its --deployment and --prefix"
+        )
+    return f"no answer from {name} in {wait_s:g} s (it is {status}); the broker keeps the command for it"
 
 
-def _read_reply(payload: bytes) -> dict[str, Any]:
+def _shown(health: bytes) -> str:
+    """A line for each value, as docs/mqtt.md names them."""
+    values = {key: json.dumps(value, ensure_ascii=False) for key, value in _read_object(health).items()}
+    return "\n".join(f"{printable(key)}: {printable(value, 1000)}" for key, value in values.items())
+
+
+def _read_object(payload: bytes) -> dict[str, Any]:
     try:
         found = json.loads(payload)
     except (ValueError, RecursionError):
