@@ -1,0 +1,92 @@
+"""The trap as a process of its own: the whole daemon over the show, to be killed at any moment."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import edge.publisher
+from edge.broker import Broker
+from edge.cameras.clock import Clock
+from edge.cameras.keeper import Keeper
+from edge.daemon import Daemon
+from edge.outbox import FILE_NAME, Outbox
+from edge.payloads import Message
+from edge.process import alone_in
+from edge.settings import Settings
+from edge.topics import Topics
+from edge.types import Alert
+from tests.faults.ledger import Ledger, Truth
+from tests.faults.show import GAP_S, SPECIES, ColourModel, Show
+
+DEPLOYMENT = "oak"
+LEDGER_NAME = "ledger.jsonl"
+
+
+class WitnessedOutbox(Outbox):
+    """An outbox beside which everything is noted: before an alert is stored and after."""
+
+    ledger: Ledger
+    show: Show
+
+    def put_alert(self, alert: Alert, messages: Sequence[Message]) -> bool:
+        visit, id = self.show.visit_of(alert.sighting.species), alert.sighting.id
+        self.ledger.write("found", visit=visit, id=id)
+        stored = super().put_alert(alert, messages)
+        if stored:
+            self.ledger.write("stored", visit=visit, id=id)
+        return stored
+
+
+def hurry() -> None:
+    """Make the publisher as impatient as a test: what it does stays the same."""
+    edge.publisher._CONFIRM_S, edge.publisher._TICK_S = 3.0, 0.5
+    edge.publisher._REFUSED_S = 1.0
+    edge.publisher.Publisher = functools.partial(  # type: ignore[misc,assignment]
+        edge.publisher.Publisher, delays_s=(0.2, 1.0), keepalive_s=3
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("broker")
+    parser.add_argument("--visits", type=int, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--stays", action="store_true")
+    parser.add_argument("--require-ack", action="store_true")
+    options = parser.parse_args()
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    hurry()
+    folder: Path = options.folder
+    ledger, truth = Ledger(folder / LEDGER_NAME), Truth(folder / LEDGER_NAME)
+    show = Show(ledger, truth, options.visits, options.stays, options.seed)
+    settings = dataclasses.replace(
+        Settings(), species=SPECIES, data=folder / "data", deployment=DEPLOYMENT, looks_per_second=100.0,
+        event_gap=timedelta(seconds=GAP_S), alert_interval=timedelta(seconds=1),
+    )  # fmt: skip
+    WitnessedOutbox.ledger, WitnessedOutbox.show = ledger, show
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    broker = Broker.parse(options.broker)
+    with alone_in(settings.data), WitnessedOutbox(settings.data / FILE_NAME) as outbox:
+        camera = Keeper(lambda: show, Clock())
+        daemon = Daemon(settings, camera, ColourModel(), lambda: outbox, Topics(DEPLOYMENT), broker)  # type: ignore[arg-type]
+        try:
+            daemon.run(stop)
+        finally:
+            daemon.close()
+    return 1 if daemon.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
