@@ -40,6 +40,11 @@ PATIENCE_S = 240.0
 """How long the end waits for what is still on its way."""
 
 
+def chosen(number: int, kinds: Sequence[str]) -> list[str]:
+    """So many faults of these kinds, each as often as any other."""
+    return [kinds[index % len(kinds)] for index in range(number)]
+
+
 def faketime() -> Path | None:
     """libfaketime, if it is installed (the package `faketime`)."""
     return next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
@@ -71,11 +76,7 @@ class Campaign:
         self._starts = 0
 
     def run(self) -> Report:
-        """Carry it out.
-
-        Raises:
-            AssertionError: it cannot go on.
-        """
+        """Carry it out, and judge what came of it; what kept it from going on is in the report's `crashes`."""
         started = time.monotonic()
         self._set_clock(0)
         with contextlib.ExitStack() as closing:
@@ -90,8 +91,11 @@ class Campaign:
             self._start_listener()
             self._wait(lambda: "edge-watch/+/alert/+" in self._broker.log, 20, "edge-listen to subscribe")
             self._start_trap(stays=False)
-            self._show()
-            self._settle()
+            try:
+                self._show()
+                self._settle()
+            except AssertionError as error:
+                self.report.crashes.append(str(error))
         lines = (self.folder / "listen.out").read_text(encoding="utf-8").splitlines()
         judge(self.report, self._truth, self.folder / "alerts", lines, self._collector.arrivals)
         self.report.seconds = time.monotonic() - started
@@ -143,7 +147,11 @@ class Campaign:
     def _start(self, name: str, command: Sequence[str], environment: dict[str, str] | None = None) -> None:
         with (self.folder / f"{name}.out").open("ab") as out, (self.folder / f"{name}.log").open("ab") as log:
             self._children[name] = subprocess.Popen(
-                [sys.executable, *command], cwd=ROOT, env={**os.environ, **(environment or {})}, stdout=out, stderr=log
+                [sys.executable, *command],
+                cwd=os.environ.get("LISTEN_ROOT", ROOT) if name == "listen" else ROOT,
+                env={**os.environ, **(environment or {})},
+                stdout=out,
+                stderr=log,
             )
 
     def _start_listener(self) -> None:
@@ -199,7 +207,6 @@ class Campaign:
             mend[1]()
         for name, child in self._children.items():
             if child.poll() is not None:
-                self.report.crashes.append(f"{name}: {child.returncode}")
                 raise AssertionError(f"{name} has ended by itself with {child.returncode}; see {self.folder}")
 
     def _until_then(self, mend: Callable[[], None]) -> None:

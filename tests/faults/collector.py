@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import threading
 import time
+import uuid
 from dataclasses import dataclass
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from PIL import ExifTags, Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,12 @@ class Arrival:
     id: str
     picture: bool
     digest: str
+
+
+def _unique_id(picture: bytes) -> str:
+    """The id that a picture says itself: EXIF's ImageUniqueID, without the hyphens."""
+    with Image.open(io.BytesIO(picture)) as image:
+        return str(uuid.UUID(image.getexif().get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ImageUniqueID]))
 
 
 class Collector:
@@ -52,10 +61,12 @@ class Collector:
             return
         picture = levels[-1] == "image"
         id = dict(getattr(message.properties, "UserProperty", ())).get("id", "")
-        if not picture:
-            assert json.loads(message.payload)["id"] == id
+        # A trap that falls back to MQTT 3.1.1 can say it in the payload only.
+        said = _unique_id(message.payload) if picture else json.loads(message.payload)["id"]
+        if id not in ("", said):
+            said = f"{id} and {said}"
         digest = hashlib.sha256(message.payload).hexdigest()
-        self.arrivals.append(Arrival(time.monotonic(), id, picture, digest))
+        self.arrivals.append(Arrival(time.monotonic(), said, picture, digest))
 
     def close(self) -> None:
         self._client.disconnect()

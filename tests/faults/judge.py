@@ -17,9 +17,10 @@ from tests.faults.ledger import Truth
 class Report:
     """What a campaign of faults came to.
 
-    Every visit is owed whose alert the outbox has said to have stored, and every one that was shown to its end after the
-    trap was started last. One that was broken off by a kill before its alert was stored, by an animal that was gone when
-    the trap saw again, is owed to nobody; nor may it be told twice.
+    Owed is every visit whose alert the outbox has said to have stored, and every one that was shown to its end to a
+    trap that lived that long. A visit that a kill broke off before its alert was stored, and whose animal was gone
+    when the trap saw again, is owed to nobody. None may be told twice: an animal that is still there after the restart
+    is the same visit.
 
     Attributes:
         receipts: whether the subscriber's receipts were waited for.
@@ -95,12 +96,14 @@ class Report:
 
     def problems(self) -> str:
         found = {
-            name: getattr(self, name) for name in ("lost", "lost_pictures", "twice", "unknown", "altered", "crashes", "waiting")
+            name: getattr(self, name)
+            for name in ("lost", "lost_pictures", "twice", "unknown", "altered", "crashes", "waiting")
         }
         return ", ".join(f"{name} {value}" for name, value in found.items() if value)
 
     def as_json(self) -> str:
-        return json.dumps({**dataclasses.asdict(self), "kept": self.kept}, indent=1)
+        found = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        return json.dumps({**found, "kept": self.kept}, indent=1)
 
 
 def merged(reports: Sequence[Report]) -> Report:

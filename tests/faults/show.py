@@ -1,4 +1,4 @@
-"""The stand-in for the hardware: a live camera before which coloured squares walk, and a model that tells them apart."""
+"""In place of the hardware: a live camera before which coloured squares walk, and a model that tells them apart."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ SURE = 0.99
 LABELS = LabelMap(Label.from_name(name, {}) for name in ("empty", "person", *SPECIES))
 POINTS = {label.name: {light: OperatingPoint(0.8, 1, 1, 9) for light in ("day", "night")} for label in LABELS}
 COLOURS = np.array(
-    [[round(255 * part) for part in colorsys.hsv_to_rgb(number / len(SPECIES), 1, 1)] for number in range(len(SPECIES))],
+    [
+        [round(255 * part) for part in colorsys.hsv_to_rgb(number / len(SPECIES), 1, 1)]
+        for number in range(len(SPECIES))
+    ],
     np.uint8,
 )
 Image = NDArray[np.uint8]
@@ -87,14 +90,14 @@ class Show:
     def frames(self, stop: threading.Event) -> Iterator[Frame]:
         until = time.monotonic() + SETTLES_S
         while time.monotonic() < until and not stop.is_set():
-            yield self._frame(None, 0)
+            yield self._frame(stop)
         for number in self._numbers():
             yield from self._wait_for(SPECIES[number % len(SPECIES)], number, stop)
             if stop.is_set():
                 return
             yield from self._visit(number, stop)
         while not stop.is_set():
-            yield self._frame(None, 0)
+            yield self._frame(stop)
 
     def _numbers(self) -> Iterator[int]:
         last = self._truth.look().latest
@@ -108,9 +111,11 @@ class Show:
 
     def _wait_for(self, species: str, number: int, stop: threading.Event) -> Iterator[Frame]:
         """Nothing moves until the last visit of the species is over for certain."""
-        before = [each.began for each in self._truth.visits.values() if each.species == species and each.number < number]
+        before = [
+            each.began for each in self._truth.visits.values() if each.species == species and each.number < number
+        ]
         while before and time.monotonic() < max(before) + GAP_S + 4 and not stop.is_set():
-            yield self._frame(None, 0)
+            yield self._frame(stop)
 
     def _visit(self, number: int, stop: threading.Event) -> Iterator[Frame]:
         colour, top = COLOURS[number % len(SPECIES)], PATHS[number % len(PATHS)]
@@ -121,15 +126,16 @@ class Show:
                 return
             # It walks out of the picture, so that nothing is left to look at when the next one comes.
             left = (FRAMES - 1 - frame) * STEP
-            yield self._frame((WIDTH - SIDE - left if right else left, top), colour)
+            yield self._frame(stop, (WIDTH - SIDE - left if right else left, top), colour)
         # Whoever asks for the next frame is done with the last one.
         self._ledger.write("ends", visit=number)
         for _ in range(REST):
-            yield self._frame(None, 0)
+            yield self._frame(stop)
 
-    def _frame(self, place: tuple[int, int] | None, colour: object) -> Frame:
+    def _frame(self, stop: threading.Event, place: tuple[int, int] | None = None, colour: object = 0) -> Frame:
         self._due = max(self._due + FRAME_S, time.monotonic())
-        time.sleep(max(0.0, self._due - time.monotonic()))
+        # Not `time.sleep`, which libfaketime breaks.
+        stop.wait(max(0.0, self._due - time.monotonic()))
         image = self._scene.copy()
         # A working camera never gives the same picture twice.
         image[0, 0] = self._index % 256

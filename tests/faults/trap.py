@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import edge.publisher
+from edge import links
 from edge.broker import Broker
 from edge.cameras.clock import Clock
 from edge.cameras.keeper import Keeper
@@ -47,12 +48,13 @@ class WitnessedOutbox(Outbox):
 
 
 def hurry() -> None:
-    """Make the publisher as impatient as a test: what it does stays the same."""
-    edge.publisher._CONFIRM_S, edge.publisher._TICK_S = 3.0, 0.5
-    edge.publisher._REFUSED_S = 1.0
-    edge.publisher.Publisher = functools.partial(  # type: ignore[misc,assignment]
-        edge.publisher.Publisher, delays_s=(0.2, 1.0), keepalive_s=3
+    """Make delivery as impatient as a test: what it does stays the same."""
+    edge.publisher._TICK_S = 0.5
+    links.LINKS["lan"] = dataclasses.replace(  # type: ignore[index]
+        links.LINKS["lan"], confirm_s=3, keepalive_s=3, pauses_s=(0.2, 1.0), subscribers_s=1.0
     )
+    impatient = functools.partial(edge.publisher.Publisher, refused_s=1.0, receipt_s=2.0)
+    edge.publisher.Publisher = impatient  # type: ignore[misc,assignment]
 
 
 def main() -> int:
@@ -72,6 +74,7 @@ def main() -> int:
     settings = dataclasses.replace(
         Settings(), species=SPECIES, data=folder / "data", deployment=DEPLOYMENT, looks_per_second=100.0,
         event_gap=timedelta(seconds=GAP_S), alert_interval=timedelta(seconds=1),
+        require_ack=options.require_ack,
     )  # fmt: skip
     WitnessedOutbox.ledger, WitnessedOutbox.show = ledger, show
     stop = threading.Event()
