@@ -6,35 +6,12 @@ python -m tests.faults [--visits N] [--faults N] [--seed N] [--folder DIR]
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import shutil
 import sys
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from tests.faults.campaign import CRASHES, KINDS, Campaign, chosen, faketime
-from tests.faults.judge import Report, merged
-
-AT_ONCE = 4
-"""Traps with a broker and a subscriber each; one takes about a sixth of a core."""
-
-
-def _one(folder: Path, visits: int, faults: Sequence[str], seed: int, receipts: bool) -> Report:
-    return Campaign(folder, visits, faults, seed, receipts).run()
-
-
-def campaigns(folder: Path, visits: int, faults: Sequence[str], seed: int, receipts: bool) -> Report:
-    """So many visits and faults in all, shared between traps that run at once."""
-    with ProcessPoolExecutor(AT_ONCE, multiprocessing.get_context("spawn")) as pool:
-        running = [
-            pool.submit(
-                _one, folder / str(number), visits // AT_ONCE + (number < visits % AT_ONCE), faults[number::AT_ONCE],
-                seed + number, receipts,
-            )
-            for number in range(AT_ONCE)
-        ]  # fmt: skip
-        return merged([each.result() for each in running])
+from tests.faults.campaign import CRASHES, KINDS, chosen, faketime
+from tests.faults.several import several
 
 
 def main() -> int:
@@ -60,7 +37,7 @@ def main() -> int:
         ),
         ("without receipts, broker crashes", options.visits // 10, chosen(options.faults // 10, CRASHES), False),
     ):
-        report = campaigns(options.folder / name.replace(" ", "-"), visits, wanted, options.seed, receipts)
+        report = several(options.folder / name.replace(" ", "-"), visits, wanted, options.seed, receipts)
         (options.folder / f"{name.replace(' ', '-')}.json").write_text(report.as_json() + "\n")
         print(f"\n{name}\n{report.text()}", flush=True)
         kept = kept and report.kept

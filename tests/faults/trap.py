@@ -7,12 +7,15 @@ import dataclasses
 import functools
 import logging
 import signal
+import sqlite3
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
+import edge.backlog
 import edge.publisher
 from edge import links
 from edge.broker import Broker
@@ -29,14 +32,24 @@ from tests.faults.ledger import Ledger, Truth
 from tests.faults.show import GAP_S, SPECIES, ColourModel, Show
 
 DEPLOYMENT = "oak"
-LEDGER_NAME = "ledger.jsonl"
+LEDGER_NAME, READ_ONLY_NAME = "ledger.jsonl", "read-only"
+T = TypeVar("T")
 
 
 class WitnessedOutbox(Outbox):
-    """An outbox beside which everything is noted: before an alert is stored and after."""
+    """An outbox beside which everything is noted, before an alert is stored and after.
+
+    While there is a file `read_only`, it is as if its disk were read-only.
+    """
 
     ledger: Ledger
     show: Show
+    read_only: Path
+
+    def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        # Linux makes no file system read-only while a file is open for writing; SQLite then says just the same.
+        self._db.execute(f"PRAGMA query_only = {int(self.read_only.exists())}")
+        return super()._transact(work)
 
     def put_alert(self, alert: Alert, messages: Sequence[Message]) -> bool:
         visit, id = self.show.visit_of(alert.sighting.species), alert.sighting.id
@@ -49,7 +62,7 @@ class WitnessedOutbox(Outbox):
 
 def hurry() -> None:
     """Make delivery as impatient as a test: what it does stays the same."""
-    edge.publisher._TICK_S = 0.5
+    edge.publisher._TICK_S = edge.backlog.AGAIN_S = 0.5
     links.LINKS["lan"] = dataclasses.replace(  # type: ignore[index]
         links.LINKS["lan"], confirm_s=3, keepalive_s=3, pauses_s=(0.2, 1.0), subscribers_s=1.0
     )
@@ -63,6 +76,7 @@ def main() -> int:
     parser.add_argument("broker")
     parser.add_argument("--visits", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data", type=Path, help="default: in the folder")
     parser.add_argument("--stays", action="store_true")
     parser.add_argument("--require-ack", action="store_true")
     options = parser.parse_args()
@@ -72,11 +86,12 @@ def main() -> int:
     ledger, truth = Ledger(folder / LEDGER_NAME), Truth(folder / LEDGER_NAME)
     show = Show(ledger, truth, options.visits, options.stays, options.seed)
     settings = dataclasses.replace(
-        Settings(), species=SPECIES, data=folder / "data", deployment=DEPLOYMENT, looks_per_second=100.0,
+        Settings(), species=SPECIES, data=options.data or folder / "data", deployment=DEPLOYMENT, looks_per_second=100.0,
         event_gap=timedelta(seconds=GAP_S), alert_interval=timedelta(seconds=1),
         require_ack=options.require_ack,
     )  # fmt: skip
     WitnessedOutbox.ledger, WitnessedOutbox.show = ledger, show
+    WitnessedOutbox.read_only = folder / READ_ONLY_NAME
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
