@@ -13,18 +13,20 @@ from tests.samples import TOPICS
 REPOSITORY = Path(__file__).parents[1]
 TEXT, PICTURE = TOPICS.alert("Bengal tiger"), TOPICS.image("Bengal tiger")
 ALERTS, LIVE, UNDER_WAY = 1440, 10, 8
+BEFORE = 100
+"""So much of the backlog has come when something happens again."""
 FLAT = 1000
 """Bytes of memory for each more alert that waits: a thousandth of what one with its picture has would be 60."""
 
 
 def test_a_day_without_a_link(tmp_path: Path, mosquitto: Mosquitto) -> None:
     command = [sys.executable, "-m", "tests.faults.day", str(tmp_path / "trap"), mosquitto.url]
-    with subprocess.Popen(
-        command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as child:
-        assert child.stdin is not None and child.stdout is not None
+    with subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
         assert child.stdout.readline() == "offline\n"
         with mosquitto, Subscriber(mosquitto) as subscriber:
+            subscriber.until(lambda: len(subscriber.received) >= BEFORE)
             child.stdin.write("\n")
             child.stdin.flush()
             subscriber.until(lambda: len(subscriber.on(PICTURE)) == ALERTS + LIVE, 120)

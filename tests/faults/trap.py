@@ -86,9 +86,9 @@ def main() -> int:
     ledger, truth = Ledger(folder / LEDGER_NAME), Truth(folder / LEDGER_NAME)
     show = Show(ledger, truth, options.visits, options.stays, options.seed)
     settings = dataclasses.replace(
-        Settings(), species=SPECIES, data=options.data or folder / "data", deployment=DEPLOYMENT, looks_per_second=100.0,
+        Settings(), species=SPECIES, data=options.data or folder / "data", deployment=DEPLOYMENT,
+        looks_per_second=100.0, require_ack=options.require_ack,
         event_gap=timedelta(seconds=GAP_S), alert_interval=timedelta(seconds=1),
-        require_ack=options.require_ack,
     )  # fmt: skip
     WitnessedOutbox.ledger, WitnessedOutbox.show = ledger, show
     WitnessedOutbox.read_only = folder / READ_ONLY_NAME
