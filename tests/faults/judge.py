@@ -32,7 +32,8 @@ class Report:
         unknown: ids at a subscriber that no visit has.
         resumed: visits that a kill broke off and that went on afterwards.
         duplicates: messages that came to the raw collector more than once, with the same id and the same bytes;
-            `altered`: with other bytes.
+            `altered`: texts that came with other bytes; `smaller`: pictures that did, as they may where connections end
+            under them again and again.
         printed_again: lines that `edge-listen` has printed for an id it had printed before.
         missed: ids that the subscriber has and the raw collector has not: the broker has lost them for it.
         longest_s: the longest time from stored to arrived, and for half of them at most `median_s`.
@@ -51,6 +52,7 @@ class Report:
     resumed: int = 0
     duplicates: int = 0
     altered: int = 0
+    smaller: int = 0
     printed_again: int = 0
     missed: int = 0
     longest_s: float = 0.0
@@ -83,7 +85,8 @@ class Report:
             ("visits told under two ids", len(self.twice)),
             ("visits broken off by a kill and gone on with", self.resumed),
             ("messages that came again, same id and bytes", self.duplicates),
-            ("messages that came again with other bytes", self.altered),
+            ("texts that came again with other bytes", self.altered),
+            ("pictures that came again, smaller", self.smaller),
             ("lines of edge-listen for an id it had told", self.printed_again),
             ("longest time to delivery", f"{self.longest_s:.1f} s (half within {self.median_s:.2f} s)"),
             ("processes that ended by themselves", len(self.crashes)),
@@ -111,7 +114,17 @@ def merged(reports: Sequence[Report]) -> Report:
     total = Report(reports[0].receipts)
     for number, each in enumerate(reports):
         total.faults += each.faults
-        for name in ("visits", "ids", "resumed", "duplicates", "altered", "printed_again", "missed", "waiting"):
+        for name in (
+            "visits",
+            "ids",
+            "resumed",
+            "duplicates",
+            "altered",
+            "smaller",
+            "printed_again",
+            "missed",
+            "waiting",
+        ):
             setattr(total, name, getattr(total, name) + getattr(each, name))
         for name in ("lost", "lost_pictures", "twice"):
             getattr(total, name).extend(1_000_000 * number + visit for visit in getattr(each, name))
@@ -157,8 +170,12 @@ def judge(report: Report, truth: Truth, folder: Path, lines: Iterable[str], arri
     for arrival in arrivals:
         known = first.setdefault((arrival.id, arrival.picture), arrival)
         if known is not arrival:
-            same = known.digest == arrival.digest
-            report.duplicates, report.altered = report.duplicates + same, report.altered + (not same)
+            if known.digest == arrival.digest:
+                report.duplicates += 1
+            elif arrival.picture:
+                report.smaller += 1
+            else:
+                report.altered += 1
     printed = Counter(id for line in lines for id in of if id in line)
     report.printed_again = sum(times - 1 for times in printed.values())
     waits = sorted(

@@ -66,6 +66,9 @@ class ColourModel:
 class Show:
     """A live camera: visit after visit until so many are owed, then nothing moves any more.
 
+    Attributes:
+        times: when each frame was handed over, in seconds of the ledger.
+
     Args:
         ledger: is told what is shown.
         truth: what was shown before a restart.
@@ -82,6 +85,7 @@ class Show:
         self._scene = np.random.default_rng(1).integers(60, 180, (HEIGHT // 4, WIDTH // 4, 3)).astype(np.uint8)
         self._scene = self._scene.repeat(4, axis=0).repeat(4, axis=1)
         self._due, self._index = time.monotonic(), 0
+        self.times: list[float] = []
 
     def visit_of(self, species: str) -> int:
         """The number of the latest visit of a species."""
@@ -143,4 +147,5 @@ class Show:
             left, top = place
             image[top : top + SIDE, left : left + SIDE] = colour
         self._index += 1
+        self.times.append(time.monotonic())
         return Frame(image, datetime.now(UTC), self._index, self.name)

@@ -70,6 +70,51 @@ def hurry() -> None:
     edge.publisher.Publisher = impatient  # type: ignore[misc,assignment]
 
 
+def run(
+    folder: Path,
+    url: str,
+    visits: int,
+    stop: threading.Event,
+    *,
+    seed: int = 0,
+    data: Path | None = None,
+    stays: bool = False,
+    require_ack: bool = False,
+) -> tuple[int, Show]:
+    """Watch the show until `stop`.
+
+    Args:
+        folder: for the ledger, and for the trap's data where `data` names no other.
+        url: the broker's.
+        visits: how many are to be owed before nothing is shown any more.
+        stop: ends it in order.
+        seed: of the show.
+        data: the trap's own folder.
+        stays: see `Show`.
+        require_ack: the setting.
+
+    Returns:
+        The exit code, and the show.
+    """
+    data = data or folder / "data"
+    ledger, truth = Ledger(folder / LEDGER_NAME), Truth(folder / LEDGER_NAME)
+    show = Show(ledger, truth, visits, stays, seed)
+    settings = dataclasses.replace(
+        Settings(), species=SPECIES, data=data, deployment=DEPLOYMENT, looks_per_second=100.0, require_ack=require_ack,
+        event_gap=timedelta(seconds=GAP_S), alert_interval=timedelta(seconds=1),
+    )  # fmt: skip
+    WitnessedOutbox.ledger, WitnessedOutbox.show = ledger, show
+    WitnessedOutbox.read_only = folder / READ_ONLY_NAME
+    broker, topics, model = Broker.parse(url), Topics(DEPLOYMENT), ColourModel()
+    with alone_in(data), WitnessedOutbox(data / FILE_NAME) as outbox:
+        daemon = Daemon(settings, Keeper(lambda: show, Clock()), model, lambda: outbox, topics, broker)  # type: ignore[arg-type]
+        try:
+            daemon.run(stop)
+        finally:
+            daemon.close()
+    return 1 if daemon.failed else 0, show
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
@@ -82,28 +127,13 @@ def main() -> int:
     options = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     hurry()
-    folder: Path = options.folder
-    ledger, truth = Ledger(folder / LEDGER_NAME), Truth(folder / LEDGER_NAME)
-    show = Show(ledger, truth, options.visits, options.stays, options.seed)
-    settings = dataclasses.replace(
-        Settings(), species=SPECIES, data=options.data or folder / "data", deployment=DEPLOYMENT,
-        looks_per_second=100.0, require_ack=options.require_ack,
-        event_gap=timedelta(seconds=GAP_S), alert_interval=timedelta(seconds=1),
-    )  # fmt: skip
-    WitnessedOutbox.ledger, WitnessedOutbox.show = ledger, show
-    WitnessedOutbox.read_only = folder / READ_ONLY_NAME
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    broker = Broker.parse(options.broker)
-    with alone_in(settings.data), WitnessedOutbox(settings.data / FILE_NAME) as outbox:
-        camera = Keeper(lambda: show, Clock())
-        daemon = Daemon(settings, camera, ColourModel(), lambda: outbox, Topics(DEPLOYMENT), broker)  # type: ignore[arg-type]
-        try:
-            daemon.run(stop)
-        finally:
-            daemon.close()
-    return 1 if daemon.failed else 0
+    return run(
+        options.folder, options.broker, options.visits, stop, seed=options.seed, data=options.data,
+        stays=options.stays, require_ack=options.require_ack,
+    )[0]  # fmt: skip
 
 
 if __name__ == "__main__":
