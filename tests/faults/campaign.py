@@ -147,16 +147,12 @@ class Campaign:
     def _start(self, name: str, command: Sequence[str], environment: dict[str, str] | None = None) -> None:
         with (self.folder / f"{name}.out").open("ab") as out, (self.folder / f"{name}.log").open("ab") as log:
             self._children[name] = subprocess.Popen(
-                [sys.executable, *command],
-                cwd=os.environ.get("LISTEN_ROOT", ROOT) if name == "listen" else ROOT,
-                env={**os.environ, **(environment or {})},
-                stdout=out,
-                stderr=log,
+                [sys.executable, *command], cwd=ROOT, env={**os.environ, **(environment or {})}, stdout=out, stderr=log
             )
 
     def _start_listener(self) -> None:
         command = ["-m", "edge.listen", "--broker", self._broker.url, "--folder", str(self.folder / "alerts")]
-        self._start("listen", command)
+        self._start("listen", command if self.report.receipts else [*command, "--no-ack"])
 
     def _start_trap(self, stays: bool) -> None:
         self._starts += 1
