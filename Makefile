@@ -7,13 +7,20 @@ PYTHON ?= python3
 AT_ONCE := --numprocesses logical --maxprocesses 4 --dist loadfile
 FALLBACK := $(shell $(PYTHON) -c 'import sys; print(".venv-tflite/installed" if sys.version_info[:2] == (3, 11) else "")')
 
-.PHONY: demo test test-arm64 test-picamera2 check clean
+.PHONY: demo test test-faults test-arm64 test-picamera2 check clean
 
 demo: .venv-edge/installed
 	@.venv-edge/bin/python -m edge.demo
 
 test: .venv/installed .venv-mediapipe/installed $(FALLBACK)
 	.venv/bin/python -m pytest $(AT_ONCE)
+
+# About a quarter of an hour. `make test` has a short form of it.
+test-faults: .venv/installed
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]' || echo "no atheris here"
+	.venv/bin/python -m tests.faults
+	EDGE_WATCH_FUZZ=100000 .venv/bin/python -m pytest --quiet --override-ini timeout=3600 tests/test_fuzz.py
+	.venv/bin/python -m tests.faults.guided
 
 test-arm64: ../shared/data .venv-edge/installed .arm64/installed
 	@.venv-edge/bin/python -m tests.arm64.compare

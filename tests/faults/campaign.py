@@ -175,11 +175,13 @@ class Campaign:
             self.report.crashes.append(f"{name}: {child.returncode}")
         child.kill()
         child.wait()
+        # What libfaketime leaves behind where it is killed.
+        for left in (f"faketime_shm_{child.pid}", f"sem.faketime_sem_{child.pid}"):
+            Path("/dev/shm", left).unlink(missing_ok=True)
 
     def _end_children(self) -> None:
-        for child in self._children.values():
-            child.kill()
-            child.wait()
+        for name in list(self._children):
+            self._kill(name)
 
     # Waiting, during which faults are mended and nobody may end by himself.
 
