@@ -94,7 +94,7 @@ class Delivery:
             self._live = self.outbox.newest_row()
             self._waits = self.require_ack or self.outbox.knows_receipts()
         except OutboxError as error:
-            self.say(str(error))
+            log.log(error.level, "%s", error)
 
     def send(self, message: Message, stored: Stored | None = None) -> None:
         """Send a message whose confirmation is waited for."""
@@ -156,7 +156,7 @@ class Delivery:
                 self._receipts.clear()
                 self._waits = True
         except OutboxError as error:
-            self.say(str(error))
+            log.log(error.level, "%s", error)
 
     def doubt(self) -> None:
         """From time to time: what has had no receipt for long is sent again.
@@ -173,7 +173,7 @@ class Delivery:
             else:  # Nobody sends receipts any more: what waits for one is sent once again.
                 self.outbox.reconnected(False, self.receipt_s)
         except OutboxError as error:
-            self.say(str(error))
+            log.log(error.level, "%s", error)
 
     def idle(self) -> bool:
         """Whether nothing is under way, and nothing could be sent now."""
@@ -215,7 +215,7 @@ class Delivery:
         try:
             return self.outbox.pending(limit, under_way | self._taken, self._paused(), self._live)
         except OutboxError as error:
-            self.say(str(error))
+            log.log(error.level, "%s", error)
             return []
 
     def _unheard(self, stored: Stored) -> None:
@@ -227,7 +227,7 @@ class Delivery:
         try:
             self.outbox.unheard(stored.row)
         except OutboxError as error:
-            self.say(str(error))
+            log.log(error.level, "%s", error)
 
     def _refused(self, stored: Stored, code: int, reason: str) -> None:
         self._pauses.pop(stored.message.topic, None)
@@ -237,7 +237,7 @@ class Delivery:
         try:
             self.outbox.refused(stored.row, reason, self.refused_s * 2 ** min(stored.attempts, 10))
         except OutboxError as error:
-            self.say(str(error))
+            log.log(error.level, "%s", error)
 
     def _ready(self, stored: Stored) -> Stored | None:
         """A message as it may be sent: what is too large never goes unchanged; None for not at all.
@@ -270,7 +270,7 @@ class Delivery:
         except ImageError:
             return None
         except OutboxError as error:
-            self.say(str(error))
+            log.log(error.level, "%s", error)
             return None
         log.info("a picture of %d bytes is sent with %d", len(stored.message.payload), len(smaller))
         return replace(stored, message=replace(stored.message, payload=smaller), attempts=0)
