@@ -250,10 +250,7 @@ class Campaign:
 
     def _restart(self, in_a_visit: bool) -> None:
         if in_a_visit:
-            last = self._truth.look().latest
-            number = last.number if last else -1
-            self._wait(lambda: (now := self._truth.look().latest) is not None and now.number > number, 60, "a visit")
-            self._pause(self._chance.uniform(0.0, 1.0))
+            self._wait_for_a_visit(stored=self._chance.random() < 0.6)
         self._kill("trap")
         cut = self._truth.look().latest
         told = set(cut.stored) if cut and not cut.ended else set()
@@ -262,6 +259,19 @@ class Campaign:
         stays = not self._clock_changed and self._chance.random() < 0.7
         self._start_trap(stays)
         self.report.resumed += bool(stays and told)
+
+    def _wait_for_a_visit(self, stored: bool) -> None:
+        """Until the next visit goes on, and was stored a moment ago; or to any moment of it."""
+        last = self._truth.look().latest
+        number = last.number if last else -1
+
+        def goes_on() -> bool:
+            now = self._truth.look().latest
+            return now is not None and now.number > number and (bool(now.stored) or not stored)
+
+        self._wait(goes_on, 60, "a visit")
+        if not stored:
+            self._pause(self._chance.uniform(0.0, 1.0))
 
     def _restart_listener(self) -> None:
         self._kill("listen")

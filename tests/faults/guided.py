@@ -65,7 +65,9 @@ def main() -> int:
             (seeds / str(number)).write_bytes(seed)
         # The end of this is the end of the process: whoever starts it looks at its exit code.
         os.chdir(folder)
-        atheris.Setup([sys.argv[0], f"-runs={options.inputs}", "-seed=7", "-verbosity=0", "-print_final_stats=1", str(seeds)], one)
+        atheris.Setup(
+            [sys.argv[0], f"-runs={options.inputs}", "-seed=7", "-verbosity=0", "-print_final_stats=1", str(seeds)], one
+        )
         atheris.Fuzz()
     return 0
 
