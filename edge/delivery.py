@@ -169,7 +169,7 @@ class Delivery:
         try:
             self._waits = self.require_ack or self.outbox.knows_receipts()
             if self._waits:
-                self.outbox.doubt()
+                self.outbox.doubt(self.receipt_s)
             else:  # Nobody sends receipts any more: what waits for one is sent once again.
                 self.outbox.reconnected(False, self.receipt_s)
         except OutboxError as error:

@@ -30,6 +30,8 @@ _BALLAST = 2_000_000
 # but the connection has ended since, so that it may have lost it.
 _WAITS, _TAKEN, _DOUBTFUL = 0, 1, 2
 
+_DELAY = f"min({_LONGEST_DELAY_S}, ? * (1 << min(attempts, 10)))"
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -251,17 +253,25 @@ class Outbox(Records):
 
         self.run(work, durable=False)
 
-    def doubt(self) -> None:
-        """Of what the broker has had for long enough without a receipt, doubt that it came: it is sent again."""
+    def doubt(self, wait_s: float) -> None:
+        """Of what the broker has had for long enough without a receipt, doubt that it came: it is sent again.
+
+        A clock that was set back makes nothing wait for the old time.
+
+        Args:
+            wait_s: as of `reconnected`.
+        """
         now = time.time()
-        self.run(
-            lambda db: db.execute(
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute(
                 f"UPDATE messages SET taken = {_DOUBTFUL}, attempts = attempts + 1, retry_at = 0"
-                f" WHERE taken = {_TAKEN} AND (retry_at <= ? OR retry_at > ?)",
-                (now, now + _LONGEST_RECEIPT_S),
-            ),
-            durable=False,
-        )
+                f" WHERE taken = {_TAKEN} AND abs(? - taken_at) >= retry_at - taken_at",
+                (now,),
+            )
+            _hasten(db, now, wait_s)
+
+        self.run(work, durable=False)
 
     def knows_receipts(self) -> bool:
         """Whether a subscriber's receipt has come, in the last 30 days or under a clock that was ahead."""
@@ -281,12 +291,13 @@ class Outbox(Records):
             if not kept:
                 db.execute(f"UPDATE messages SET taken = {_WAITS}, retry_at = 0 WHERE taken != {_WAITS}")
                 return
-            delay = f"min({_LONGEST_DELAY_S}, ? * (1 << min(attempts, 10)))"
+            now = time.time()
             db.execute(
-                f"UPDATE messages SET taken = {_DOUBTFUL}, attempts = attempts + 1, retry_at = ? + {delay}"
+                f"UPDATE messages SET taken = {_DOUBTFUL}, attempts = attempts + 1, retry_at = ? + {_DELAY}"
                 f" WHERE taken = {_TAKEN}",
-                (time.time(), wait_s),
+                (now, wait_s),
             )
+            _hasten(db, now, wait_s)
 
         self.run(work, durable=False)
 
@@ -344,3 +355,9 @@ class Outbox(Records):
 def _newest_row(db: sqlite3.Connection) -> int:
     found = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'messages'").fetchone()
     return found[0] if found else 0
+
+
+def _hasten(db: sqlite3.Connection, now: float, wait_s: float) -> None:
+    """Let nothing wait longer than its number of attempts says: its time was set by a clock that has been set back."""
+    late = f"UPDATE messages SET retry_at = ? + {_DELAY} WHERE taken != {_TAKEN} AND retry_at > ? + {_DELAY}"
+    db.execute(late, (now, wait_s, now, wait_s))
