@@ -102,7 +102,7 @@ def test_alerts_of_a_time_with_a_full_disk_are_told_when_there_is_room_again(
             with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
                 while True:
                     file.write(bytes(4096))
-            watching.until(lambda truth: any("alerts wait in memory" in line for line in watching.said))
+            watching.until(lambda truth: any("cannot write" in line for line in watching.said))
             watching.watches_on(2)
             held = shown(watching.truth) - {visit.number for visit in watching.truth.visits.values() if visit.stored}
             assert len(held) >= 2

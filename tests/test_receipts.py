@@ -237,10 +237,10 @@ def test_receipt_that_does_not_come_for_long_is_doubted(outbox: Outbox, monkeypa
         text, picture = outbox.pending(10)
         outbox.delivered(text.row, picture.row, receipt_in_s=600.0)
         now += after - 1
-        outbox.doubt()
+        outbox.doubt(60.0)
         assert outbox.pending(10) == []
         now += 1
-        outbox.doubt()
+        outbox.doubt(60.0)
         assert [stored.row for stored in outbox.pending(10)] == [text.row, picture.row]
 
 
