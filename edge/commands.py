@@ -5,6 +5,7 @@ Nothing here needs more than the standard library: `edge-listen` writes what the
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import typing
@@ -116,7 +117,7 @@ def read_command(name: str, payload: bytes) -> Command:
         raise MalformedCommandError(f"expected one of {', '.join(COMMANDS)}, found {name[:40]!r}")
     if len(payload) > MOST_BYTES:
         raise MalformedCommandError(f"expected {MOST_BYTES} bytes at most, found {len(payload)}")
-    kinds = typing.get_type_hints(COMMANDS[name])
+    kinds = _kinds(name)
     try:
         found = json.loads(payload)
     except (ValueError, RecursionError) as error:
@@ -127,6 +128,12 @@ def read_command(name: str, payload: bytes) -> Command:
     for key, kind in kinds.items():
         _check(key, found[key], kind)
     return Command(name, found["id"], _time(found["issued"]), found)
+
+
+@functools.cache
+def _kinds(name: str) -> dict[str, Any]:
+    """The keys of a command and their types; kept, because a receipt for each message is read."""
+    return typing.get_type_hints(COMMANDS[name])
 
 
 def write_command(name: str, **values: Any) -> bytes:
