@@ -23,7 +23,7 @@ from tests.faults.several import several
 def test_every_visit_is_told_once_whatever_happens(tmp_path: Path) -> None:
     mosquitto_binary()
     require(faketime() is not None, "libfaketime")
-    report = several(tmp_path, 60, chosen(24, KINDS), seed=3, receipts=True, at_once=3)
+    report = several(tmp_path, 60, chosen(24, KINDS), seed=3, receipts=True, at_once=4)
     assert report.kept, report.text()
     assert report.visits == report.ids == 60
 
@@ -33,9 +33,9 @@ def test_without_receipts_only_a_broker_that_crashes_loses_anything(tmp_path: Pa
     mosquitto_binary()
     require(faketime() is not None, "libfaketime")
     kinds = [kind for kind in KINDS if kind not in CRASHES]
-    report = several(tmp_path, 20, chosen(10, kinds), seed=5, receipts=False, at_once=2)
+    report = several(tmp_path, 12, chosen(10, kinds), seed=5, receipts=False, at_once=2)
     assert report.kept, report.text()
-    assert report.visits == report.ids == 20
+    assert report.visits == report.ids == 12
 
 
 # Who judges must be able to find fault.

@@ -66,15 +66,14 @@ def main() -> None:
                 samples.append((number, resident()))
         said: dict[str, Any] = {"ids": ids, "bytes_per_alert": slope(samples), "offline_mb": samples[-1][1] / 1e6}
         # Whoever started this says when the link is there, and when some of the backlog has come.
-        print("offline", flush=True)
+        print(json.dumps(said), flush=True)
         input()
         live = [put(outbox, picture) for _ in range(options.live)]
         while outbox.depth():
             peak = max(peak, resident())
             time.sleep(0.2)
-        said |= {"live": live, "peak_mb": peak / 1e6}
         publisher.stop()
-    print(json.dumps(said), flush=True)
+    print(json.dumps({"live": live, "peak_mb": peak / 1e6}), flush=True)
 
 
 if __name__ == "__main__":

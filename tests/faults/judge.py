@@ -93,9 +93,8 @@ class Report:
             ("messages left in the outbox", self.waiting),
             ("seconds", f"{self.seconds:.0f}"),
         ]
-        head = "with receipts" if self.receipts else "without receipts"
         verdict = "kept: what is promised" if self.kept else f"BROKEN: {self.problems()}"
-        return "\n".join([head, *(f"  {name:48}{value}" for name, value in rows), f"  {verdict}"])
+        return "\n".join([*(f"  {name:48}{value}" for name, value in rows), f"  {verdict}"])
 
     def problems(self) -> str:
         found = {
