@@ -261,12 +261,14 @@ class Campaign:
         self.report.resumed += bool(stays and told)
 
     def _wait_for_a_visit(self, stored: bool) -> None:
-        """Until the next visit goes on, and was stored a moment ago; or to any moment of it."""
+        """Until the next visit goes on, and was stored a moment ago; or to any moment of it; or until all were shown."""
         last = self._truth.look().latest
         number = last.number if last else -1
 
         def goes_on() -> bool:
             now = self._truth.look().latest
+            if len(self._owed()) >= self.visits:
+                return True
             return now is not None and now.number > number and (bool(now.stored) or not stored)
 
         self._wait(goes_on, 60, "a visit")
