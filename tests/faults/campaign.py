@@ -73,7 +73,7 @@ class Campaign:
         self._clock, self._clock_file = 0, folder / "clock"
         self._clock_changed = False
         self._children: dict[str, subprocess.Popen[bytes]] = {}
-        self._starts = 0
+        self._starts = self._said = 0
 
     def run(self) -> Report:
         """Carry it out, and judge what came of it; what kept it from going on is in the report's `crashes`."""
@@ -127,6 +127,9 @@ class Campaign:
         with contextlib.suppress(AssertionError):
             self._wait(self._nothing_waits, 60, "an empty outbox")
         self.report.waiting = self._depth()
+        # Before it watches, a signal ends it at once.
+        log = self.folder / "trap.log"
+        self._wait(lambda: b"watching show:0" in log.read_bytes()[self._said :], 60, "the trap to watch")
         trap = self._children.pop("trap")
         trap.terminate()
         if (code := trap.wait(30)) != 0:
@@ -156,6 +159,8 @@ class Campaign:
 
     def _start_trap(self, stays: bool) -> None:
         self._starts += 1
+        log = self.folder / "trap.log"
+        self._said = log.stat().st_size if log.exists() else 0
         command = ["-m", "tests.faults.trap", str(self.folder), self._network.url, "--visits", str(self.visits)]
         command += ["--seed", str(self._starts)] + ["--stays"] * stays + ["--require-ack"] * self.report.receipts
         environment = {}
@@ -261,7 +266,7 @@ class Campaign:
         self.report.resumed += bool(stays and told)
 
     def _wait_for_a_visit(self, stored: bool) -> None:
-        """Until the next visit goes on, and was stored a moment ago; or to any moment of it; or until all were shown."""
+        """Until the next visit was stored a moment ago, or to any moment of it; or until there are no more."""
         last = self._truth.look().latest
         number = last.number if last else -1
 
