@@ -128,8 +128,7 @@ class Campaign:
             self._wait(self._nothing_waits, 60, "an empty outbox")
         self.report.waiting = self._depth()
         # Before it watches, a signal ends it at once.
-        log = self.folder / "trap.log"
-        self._wait(lambda: b"watching show:0" in log.read_bytes()[self._said :], 60, "the trap to watch")
+        self._wait_for_the_trap()
         trap = self._children.pop("trap")
         trap.terminate()
         if (code := trap.wait(30)) != 0:
@@ -228,7 +227,7 @@ class Campaign:
             "half-open for answers": lambda: self._break(lambda: self._network.half_open(answers_only=True)),
             "connection reset": lambda: self._break(self._network.reset),
             "connection refused": lambda: self._break(self._network.refuse),
-            "clock set while it runs": self._change_clock,
+            "clock set while it runs": self._set_clock_while_it_runs,
             "clock wrong at the start": self._restart_with_another_clock,
             "edge-listen killed": self._restart_listener,
         }[kind]()
@@ -294,6 +293,16 @@ class Campaign:
 
     def _change_clock(self) -> None:
         self._set_clock(0 if self._clock else self._chance.choice((-1, 1)) * self._chance.randrange(600, 40_000))
+
+    def _set_clock_while_it_runs(self) -> None:
+        # Were it set while the trap starts, that would be a visit of before the start under another clock.
+        self._wait_for_the_trap()
+        self._change_clock()
+
+    def _wait_for_the_trap(self) -> None:
+        """Until it has had its first frame."""
+        log = self.folder / "trap.log"
+        self._wait(lambda: b"watching show:0" in log.read_bytes()[self._said :], 60, "the trap to watch")
 
     def _restart_with_another_clock(self) -> None:
         self._kill("trap")
