@@ -35,10 +35,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
 from benchmarks.nuisances import START, Place, halves, moving, places  # noqa: E402
-from edge.alerts import alerts  # noqa: E402
-from edge.budget import Budget, Peak, at_most, choose, hours_needed, log_odds, probability, upper_bound  # noqa: E402
-from edge.expected import confirming, expected, members  # noqa: E402
-from edge.quiet import (  # noqa: E402
+from edge.deciding.alerts import alerts  # noqa: E402
+from edge.deciding.budget import Budget, Peak, at_most, choose, hours_needed, log_odds, probability, upper_bound  # noqa: E402
+from edge.deciding.expected import confirming, expected, members  # noqa: E402
+from edge.deciding.quiet import (  # noqa: E402
     FILE_NAME,
     Gathered,
     QuietHours,
@@ -48,10 +48,10 @@ from edge.quiet import (  # noqa: E402
     taken_for,
     write_quiet,
 )  # fmt: skip
-from edge.senses import Senses  # noqa: E402
+from edge.deciding.sightings import SightingSettings, sightings  # noqa: E402
+from edge.seeing.senses import Senses  # noqa: E402
+from edge.seeing.throttle import Bucket  # noqa: E402
 from edge.settings import Settings  # noqa: E402
-from edge.sightings import SightingSettings, sightings  # noqa: E402
-from edge.throttle import Bucket  # noqa: E402
 from edge.truth.visits import read_rows  # noqa: E402
 from edge.types import Candidate, Crop, Frame, Named, Prediction, Trigger  # noqa: E402
 from edge.watch import looks  # noqa: E402

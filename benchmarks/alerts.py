@@ -34,13 +34,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-import edge.publisher
-from edge.broker import Broker
-from edge.commands import write_command
-from edge.delivery import Delivery
-from edge.outbox import FILE_NAME, Outbox
-from edge.payloads import alert_messages
-from edge.publisher import Publisher
+import edge.telling.publisher
+from edge.telling.broker import Broker
+from edge.telling.commands import write_command
+from edge.telling.delivery import Delivery
+from edge.telling.outbox import FILE_NAME, Outbox
+from edge.telling.payloads import alert_messages
+from edge.telling.publisher import Publisher
 from tests.broker import Mosquitto
 from tests.faults.network import Network
 from tests.samples import TOPICS, alert_of_its_own, jpeg
@@ -167,9 +167,9 @@ class Timed(Delivery):
 @contextlib.contextmanager
 def our_way(mosquitto: Mosquitto, folder: Path) -> Iterator[Callable[[], float]]:
     with Outbox(folder / FILE_NAME) as outbox:
-        edge.publisher.Delivery = Timed  # type: ignore[misc]
+        edge.telling.publisher.Delivery = Timed  # type: ignore[misc]
         publisher = Publisher(outbox, TOPICS, Broker.parse(mosquitto.url))
-        edge.publisher.Delivery = Delivery  # type: ignore[misc]
+        edge.telling.publisher.Delivery = Delivery  # type: ignore[misc]
         publisher.start()
         while not publisher.connected:
             time.sleep(0.01)

@@ -159,11 +159,11 @@ def bare(case: str, pictures: Iterator[Image]) -> None:
 
 def ours(case: str, pictures: Iterator[Image]) -> None:
     """The daemon over the frames, as if a camera gave them."""
-    from edge.broker import Broker
     from edge.daemon import Daemon
-    from edge.outbox import FILE_NAME, Outbox
     from edge.settings import Settings
-    from edge.topics import Topics
+    from edge.telling.broker import Broker
+    from edge.telling.outbox import FILE_NAME, Outbox
+    from edge.telling.topics import Topics
     from edge.types import Frame
     from models.bundle import ModelBundle, default_bundle
     from models.classifier import Classifier
@@ -191,7 +191,7 @@ def one_look_a_second() -> Callable[[], bool]:
     """A sensor that tells of motion once a second, and of which each telling brings one look."""
     from datetime import timedelta
 
-    from edge import outside
+    from edge.seeing import outside
 
     outside.LOOK_FOR = timedelta(0)
     asked = 0

@@ -33,8 +33,8 @@ import cv2
 
 from benchmarks.degraded import CHANGES
 from benchmarks.peers import Alarm, FrigateVote, HobbyLoop
-from edge.alerts import alerts
 from edge.cameras.clip import Clip
+from edge.deciding.alerts import alerts
 from edge.settings import Settings
 from edge.truth.matching import Outcome, matched
 from edge.truth.summary import table

@@ -37,7 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.cameras import open_camera
-from edge.motion import triggers
+from edge.seeing.motion import triggers
 from edge.types import BBox, Frame
 
 SCENES = Path(__file__).resolve().parents[2] / "shared/data/scenes"
@@ -49,7 +49,7 @@ Look = Callable[[Frame], Boxes]
 
 
 def gate() -> Look:
-    """`edge.motion.triggers`, a frame at a time."""
+    """`edge.seeing.motion.triggers`, a frame at a time."""
     waiting: list[Frame] = []
 
     def frames() -> Iterator[Frame]:

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.motion import Mog2
-from edge.crops import square
-from edge.predictions import Classify
+from edge.deciding.predictions import Classify
+from edge.seeing.crops import square
 from edge.types import BBox, Frame, Named, Sighting
 from models.labels import LabelMap
 

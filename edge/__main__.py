@@ -85,8 +85,8 @@ def calibrate_main(argv: Sequence[str]) -> int:
     if hours is not None and not 0 < hours < float("inf"):
         raise UsageError(f"--hours: expected more than 0, found {hours:g}")
     settings = read_settings(file, options)
-    from edge import calibrate
-    from edge.quiet import FILE_NAME
+    from edge.deciding import calibrate
+    from edge.deciding.quiet import FILE_NAME
 
     quiet = settings.data / FILE_NAME
     if listed or reset:
@@ -112,12 +112,12 @@ def watch_main(argv: Sequence[str]) -> int:
         raise UsageError("--report: expected --truth FILE with it, found none; name what to compare with")
     settings = read_settings(file, options)
     if event is not None:
-        from edge.explain import explain
+        from edge.deciding.explain import explain
 
         print(explain(event, settings.data))
         return 0
     if spots is not None:
-        from edge.spots import command
+        from edge.seeing.spots import command
 
         print(command(spots, settings.data))
         return 0

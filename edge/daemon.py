@@ -11,22 +11,22 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING
 
-from edge.broker import Broker
 from edge.cameras import Camera, default_source, open_camera
 from edge.cameras.clock import Clock
 from edge.cameras.folder import WatchedFolder
 from edge.cameras.keeper import Keeper
+from edge.deciding.expected import expected
+from edge.deciding.rules import checked, meaning
 from edge.duties import Duties
-from edge.expected import expected
 from edge.health import TimedClassifier
-from edge.heard import Snooze
 from edge.process import alone_in, notify, restart, restarts
-from edge.rules import checked, meaning
-from edge.senses import open_senses
+from edge.recording.video import require_encoder
+from edge.seeing.senses import open_senses
 from edge.settings import Settings
-from edge.topics import Topics
+from edge.telling.broker import Broker
+from edge.telling.heard import Snooze
+from edge.telling.topics import Topics
 from edge.types import Deployment, Frame, Sighting
-from edge.video import require_encoder
 from edge.watch import watch
 from models.bundle import ModelBundle
 from models.classifier import Classifier
@@ -34,9 +34,9 @@ from models.errors import OutboxError, StuckCameraError
 from models.labels import is_human
 
 if TYPE_CHECKING:
-    from edge.media import Recorder
-    from edge.outbox import Outbox
-    from edge.preview import Preview
+    from edge.recording.media import Recorder
+    from edge.recording.preview import Preview
+    from edge.telling.outbox import Outbox
 
 log = logging.getLogger("edge-watch")
 
@@ -63,7 +63,7 @@ def run_daemon(settings: Settings, debug: bool = False) -> int:
     with alone_in(settings.data), contextlib.ExitStack() as closing:
 
         def open_outbox() -> Outbox:
-            from edge.outbox import FILE_NAME, Outbox
+            from edge.telling.outbox import FILE_NAME, Outbox
 
             return closing.enter_context(Outbox(settings.data / FILE_NAME))
 
@@ -122,7 +122,7 @@ def open_recorders(
     """
     found: list[Recorder | Preview] = []
     if settings.record != "nothing":
-        from edge.media import FOLDER, Recorder
+        from edge.recording.media import FOLDER, Recorder
 
         clips, most = settings.record == "clip", settings.media_limit
         if clips:
@@ -134,7 +134,7 @@ def open_recorders(
         )  # fmt: skip
         found.append(recorder)
     if settings.preview is not None:
-        from edge.preview import Preview
+        from edge.recording.preview import Preview
 
         require_encoder("--preview")
         found.append(Preview(settings.preview, classifier.labels, patient))

@@ -64,7 +64,7 @@ def check_model(settings: Settings) -> str:
     """Every hash of the bundle fits, the golden pictures give the golden outputs here, and it knows the species."""
     import numpy as np
 
-    from edge.rules import checked
+    from edge.deciding.rules import checked
     from models.bundle import ModelBundle
     from models.classifier import Classifier
 
@@ -99,8 +99,8 @@ def check_camera(settings: Settings) -> str:
 
 def check_trigger(settings: Settings) -> str:
     """The pin of a motion sensor can be read."""
-    from edge.outside import Looks, by_command, open_trigger
-    from edge.topics import Topics
+    from edge.seeing.outside import Looks, by_command, open_trigger
+    from edge.telling.topics import Topics
 
     if settings.trigger is None:
         return "none but motion in the picture"
@@ -116,8 +116,8 @@ def check_storage(settings: Settings) -> str:
     """Alerts can be stored, and clips encoded if there are to be some."""
     import shutil
 
-    from edge.outbox import FILE_NAME, Outbox
-    from edge.video import require_encoder
+    from edge.recording.video import require_encoder
+    from edge.telling.outbox import FILE_NAME, Outbox
 
     if settings.record == "clip" or settings.preview is not None:
         require_encoder("--record clip and --preview")
@@ -138,9 +138,9 @@ def check_storage(settings: Settings) -> str:
 
 def check_broker(settings: Settings) -> str:
     """A message goes to the broker and comes back, and commands may be heard."""
-    from edge.broker import Broker
-    from edge.round_trip import round_trip
-    from edge.topics import Topics
+    from edge.telling.broker import Broker
+    from edge.telling.round_trip import round_trip
+    from edge.telling.topics import Topics
 
     broker = Broker.of(settings)
     topics = Topics(settings.deployment, settings.prefix)

@@ -11,27 +11,27 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from edge.alerts import interval
-from edge.backlog import Backlog
-from edge.broker import Broker
 from edge.cameras import Camera
 from edge.cameras.keeper import Keeper
+from edge.deciding.alerts import interval
+from edge.deciding.rules import meaning
 from edge.health import TimedClassifier, temperature
-from edge.links import LINKS
 from edge.process import notify, restarts
-from edge.rules import meaning
-from edge.senses import Senses
+from edge.seeing.senses import Senses
 from edge.settings import Settings
-from edge.topics import Topics
+from edge.telling.backlog import Backlog
+from edge.telling.broker import Broker
+from edge.telling.links import LINKS
+from edge.telling.topics import Topics
 from edge.types import Alert, Sighting
 from models import __version__
 from models.errors import OutboxError
 
 if TYPE_CHECKING:
-    from edge.actions import Actions
-    from edge.outbox import Outbox
-    from edge.payloads import Message
-    from edge.publisher import Publisher
+    from edge.telling.actions import Actions
+    from edge.telling.outbox import Outbox
+    from edge.telling.payloads import Message
+    from edge.telling.publisher import Publisher
 
 log = logging.getLogger("edge-watch")
 
@@ -146,10 +146,10 @@ class Duties:
             log.log(error.level, "%s; watching goes on", error)
 
     def _connect(self) -> Publisher:
-        from edge.actions import Actions
-        from edge.homeassistant import discovery_message
-        from edge.media import FOLDER
-        from edge.publisher import Publisher
+        from edge.recording.media import FOLDER
+        from edge.telling.actions import Actions
+        from edge.telling.homeassistant import discovery_message
+        from edge.telling.publisher import Publisher
 
         settings, labels = self._settings, self._classifier.labels
         self._actions = Actions(
@@ -168,7 +168,7 @@ class Duties:
 
     def _messages(self, alert: Alert) -> tuple[Message, ...]:
         """What an alert says over this trap's link."""
-        from edge.payloads import alert_messages
+        from edge.telling.payloads import alert_messages
 
         if alert.sighting.id in self._senses.people.visits:
             alert = dataclasses.replace(alert, sighting=dataclasses.replace(alert.sighting, image=None))
@@ -194,7 +194,7 @@ class Duties:
         except OSError as error:  # an OutboxError is one
             log.error("no health can be told: %s; watching goes on", error)
             return
-        from edge.payloads import Health
+        from edge.telling.payloads import Health
 
         now = time.time()
         keeper = self._camera if isinstance(self._camera, Keeper) else None

@@ -10,7 +10,7 @@ from datetime import time, timedelta
 from pathlib import Path
 from typing import Any
 
-from edge.budget import Budget
+from edge.deciding.budget import Budget
 from models.errors import UsageError
 
 Mask = tuple[float, float, float, float]
@@ -325,7 +325,7 @@ OPTIONS = (
 
 
 BROKER = ("broker", "credentials", "ca", "certificate", "key", "plain")
-"""The settings that `edge.broker.Broker.of` reads."""
+"""The settings that `edge.telling.broker.Broker.of` reads."""
 
 
 def add_broker_options(parser: argparse.ArgumentParser) -> None:

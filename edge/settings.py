@@ -9,9 +9,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from edge.budget import Budget
+from edge.deciding.budget import Budget
 from edge.options import OPTIONS, Hours, Mask
-from edge.payloads import Link
+from edge.telling.payloads import Link
 from models.bundle import default_bundle
 from models.errors import UsageError
 

@@ -87,7 +87,7 @@ class Trigger:
     """A frame and where something moved in it; no regions when nothing did.
 
     `keep`: whether its picture may be stored or sent; `person`: whether a person is there or was a moment ago, so that
-    what was filmed in these seconds may not be. Both are for `edge.privacy` to say.
+    what was filmed in these seconds may not be. Both are for `edge.deciding.privacy` to say.
     """
 
     frame: Frame

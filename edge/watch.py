@@ -7,20 +7,20 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from edge.alerts import alerts
-from edge.crops import crops
-from edge.expected import expected
-from edge.motion import MotionSettings, triggers
-from edge.outside import prompted
-from edge.predictions import Classify, possible, predictions
-from edge.privacy import screened, withheld
-from edge.rules import allowed
-from edge.senses import Senses
+from edge.deciding.alerts import alerts
+from edge.deciding.expected import expected
+from edge.deciding.predictions import Classify, possible, predictions
+from edge.deciding.privacy import screened, withheld
+from edge.deciding.rules import allowed
+from edge.deciding.sightings import SightingSettings, sightings
+from edge.seeing.crops import crops
+from edge.seeing.motion import MotionSettings, triggers
+from edge.seeing.outside import prompted
+from edge.seeing.senses import Senses
+from edge.seeing.spots import remember
+from edge.seeing.tampering import guarded
+from edge.seeing.throttle import Bucket
 from edge.settings import Settings
-from edge.sightings import SightingSettings, sightings
-from edge.spots import remember
-from edge.tampering import guarded
-from edge.throttle import Bucket
 from edge.types import Alert, BBox, Frame, Named, Sighting
 from models.bundle import ModelBundle
 from models.labels import LabelMap
@@ -37,7 +37,7 @@ class Classifier(Classify, Protocol):
 
 
 class Observer(Protocol):
-    """Sees what passes and lets all of it pass on: `edge.media.Recorder`, `edge.preview.Preview`."""
+    """Sees what passes and lets all of it pass on: `Recorder` and `Preview` of `edge.recording`."""
 
     def keep(self, named: Iterable[Named]) -> Iterator[Named]:
         """Each frame, with where something moved in it and what the model said of that."""
@@ -65,7 +65,7 @@ def watch(
     Args:
         frames: of one camera; when they end, open visits are ended and told.
         classifier: knows the species.
-        settings: what to alert of, and the times; `edge.rules.checked` with the classifier's labels.
+        settings: what to alert of, and the times; `edge.deciding.rules.checked` with the classifier's labels.
         record: sees every sighting on its way to the alerts.
         tell: takes each alert.
         resumed: visits of before a restart that may still go on.

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from edge.broker import Broker
-from edge.mqtt import Link, Received
-from edge.outbox import Outbox
-from edge.payloads import Message
-from edge.publisher import Publisher
+from edge.telling.broker import Broker
+from edge.telling.mqtt import Link, Received
+from edge.telling.outbox import Outbox
+from edge.telling.payloads import Message
+from edge.telling.publisher import Publisher
 from tests.samples import TOPICS
 
 KEEPS = "allow_anonymous true\npersistence true\nautosave_on_changes true\nautosave_interval 1"

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from edge.broker import Broker
+from edge.telling.broker import Broker
 from tests.broker import Mosquitto, require
 
 DEPLOY = Path(__file__).resolve().parents[1] / "deploy"

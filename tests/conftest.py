@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge.cameras import demo
-from edge.outbox import FILE_NAME, Outbox
+from edge.telling.outbox import FILE_NAME, Outbox
 from edge.types import Frame
 from models.bundle import ModelBundle
 from tests.broker import KEEPS, Mosquitto

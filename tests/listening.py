@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from edge.payloads import Message, alert_messages
+from edge.telling.payloads import Message, alert_messages
 from tests.broker import Mosquitto, Subscriber, wait_until
 from tests.samples import ID, alert
 

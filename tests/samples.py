@@ -9,9 +9,9 @@ from datetime import datetime, timedelta, timezone
 import cv2
 import numpy as np
 
-from edge.outbox import Outbox
-from edge.payloads import alert_messages
-from edge.topics import Topics
+from edge.telling.outbox import Outbox
+from edge.telling.payloads import alert_messages
+from edge.telling.topics import Topics
 from edge.types import Alert, BBox, Deployment, Sighting
 
 IST = timezone(timedelta(hours=5, minutes=30))

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from edge import exif
-from edge.actions import Actions
-from edge.alerts import alerts
-from edge.commands import COMMANDS, MOST_BYTES, Command, MalformedCommandError, read_command, write_command
-from edge.heard import Snooze, is_new
-from edge.media import Recorder
-from edge.outbox import Outbox
-from edge.payloads import Message
+from edge.deciding.alerts import alerts
+from edge.recording import exif
+from edge.recording.media import Recorder
 from edge.settings import Settings
+from edge.telling.actions import Actions
+from edge.telling.commands import COMMANDS, MOST_BYTES, Command, MalformedCommandError, read_command, write_command
+from edge.telling.heard import Snooze, is_new
+from edge.telling.outbox import Outbox
+from edge.telling.payloads import Message
 from edge.types import Deployment
 from models.errors import UnknownSpeciesError
 from tests.broker import Mosquitto, Subscriber, start_publisher, wait_until
@@ -143,7 +143,7 @@ def issued_in(year: int) -> Command:
 
 
 def test_replay_is_known_whatever_the_trap_s_clock_says(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.heard._MAX_COMMANDS", 3)
+    monkeypatch.setattr("edge.telling.heard._MAX_COMMANDS", 3)
     heard = [issued_in(year) for year in (2010, 2040, 2020, 2030)]
     assert [is_new(outbox, each.id, each.issued) for each in heard] == [True] * 4
     # The first had to be forgotten: what is as old as it, or older than what is left, counts as heard.
@@ -263,7 +263,7 @@ def test_snooze_holds_alerts_back_also_after_a_restart(actions: Actions, outbox:
 def test_snooze_lasts_no_longer_than_was_asked_for(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
     Snooze(outbox).set("tiger", 60.0)
     # The clock was a day ahead when it was stored, and is right again.
-    monkeypatch.setattr("edge.heard.time.time", START.timestamp)
+    monkeypatch.setattr("edge.telling.heard.time.time", START.timestamp)
     restarted = Snooze(outbox)
     assert restarted.holds("tiger")
     assert 59 < restarted._until["tiger"] - time.monotonic() <= 60
@@ -320,12 +320,12 @@ def test_snooze_of_a_name_that_the_model_has_lost_does_no_harm(outbox: Outbox) -
 
 def test_snooze_ends_though_each_start_begins_in_the_past(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1777596330.0
-    monkeypatch.setattr("edge.heard.time.time", lambda: now)
+    monkeypatch.setattr("edge.telling.heard.time.time", lambda: now)
     Snooze(outbox).set("tiger", 3600.0)
-    monkeypatch.setattr("edge.heard.time.time", lambda: 0.0)
+    monkeypatch.setattr("edge.telling.heard.time.time", lambda: 0.0)
     elapsed = time.monotonic()
     for start in range(3):
-        monkeypatch.setattr("edge.heard.time.monotonic", lambda: elapsed)  # noqa: B023
+        monkeypatch.setattr("edge.telling.heard.time.monotonic", lambda: elapsed)  # noqa: B023
         snooze = Snooze(outbox)
         assert snooze.holds("tiger") == (start < 2)
         elapsed += 1900.0

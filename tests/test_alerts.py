@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.alerts import alerts
-from edge.rules import checked
+from edge.deciding.alerts import alerts
+from edge.deciding.rules import checked
 from edge.settings import read_settings
 from edge.types import Alert, Sighting
 from models.labels import Label, LabelMap

@@ -37,9 +37,9 @@ def test_import_contracts_hold() -> None:
 
 HOMES = {
     "picamera2": {"edge/cameras/picam.py"},
-    "paho": {"edge/mqtt.py"},
-    "av": {"edge/encoder.py"},
-    "gpiozero": {"edge/gpio.py"},
+    "paho": {"edge/telling/mqtt.py"},
+    "av": {"edge/recording/encoder.py"},
+    "gpiozero": {"edge/seeing/gpio.py"},
     "apprise": {"edge/listen/notify.py"},
     "watchfiles": {"edge/cameras/folder.py"},
     # The schema of .tflite files comes with the runtime.
@@ -65,8 +65,9 @@ def test_edge_runs_without_training_libraries() -> None:
     """What `edge-watch` loads for a replay, over the published model."""
     script = (
         "import sys, json, threading; from edge.__main__ import main\n"
-        "import edge.daemon, edge.publisher, edge.listen, edge.doctor, edge.classify, edge.truth\n"
-        "import edge.media, edge.preview, edge.listen.listener, edge.listen.services, edge.listen.tell\n"
+        "import edge.daemon, edge.telling.publisher, edge.listen, edge.doctor, edge.classify, edge.truth\n"
+        "import edge.recording.media, edge.recording.preview\n"
+        "import edge.listen.listener, edge.listen.services, edge.listen.tell\n"
         "import edge.cameras.clip, edge.cameras.photos, edge.cameras.folder, edge.cameras.http\n"
         "import edge.cameras.capture, edge.cameras.demo\n"
         "import ai_edge_litert.interpreter\n"
@@ -107,7 +108,7 @@ def test_wheel_holds_the_packages_and_the_published_bundle_and_no_tests(tmp_path
     tops = {name.split("/")[0] for name in names if not name.startswith("edge_watch-")}
     assert tops == {"models", "train", "convert", "edge"}
     shipped = {"models/species.csv", "models/bundles/wildlife-1-int8/model.tflite", "edge/cameras/demo/tiger.py"}
-    shipped |= {"edge/schemas/alert.json", "edge/schemas/command-look.json", "edge/schemas/asyncapi.json"}
+    shipped |= {f"edge/telling/schemas/{name}.json" for name in ("alert", "command-look", "asyncapi")}
     assert shipped <= names
     assert not any("calibration.npz" in name or name.endswith(".keras") for name in names)
 

@@ -14,16 +14,17 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from edge import compact, exif
-from edge.broker import Broker
-from edge.commands import COMMANDS, write_command
 from edge.daemon import Daemon
-from edge.mqtt import Received
-from edge.outbox import Outbox
-from edge.payloads import Message
-from edge.schemas import kinds
+from edge.recording import exif
 from edge.settings import Settings
-from edge.topics import Topics
+from edge.telling import compact
+from edge.telling.broker import Broker
+from edge.telling.commands import COMMANDS, write_command
+from edge.telling.mqtt import Received
+from edge.telling.outbox import Outbox
+from edge.telling.payloads import Message
+from edge.telling.schemas import kinds
+from edge.telling.topics import Topics
 from tests.broker import Mosquitto, Subscriber
 from tests.test_actions import VALUES
 from tests.test_daemon import TigerEverywhere

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from edge.broker import Broker, BrokerError
-from edge.outbox import Outbox
-from edge.payloads import alert_messages
-from edge.round_trip import round_trip
+from edge.telling.broker import Broker, BrokerError
+from edge.telling.outbox import Outbox
+from edge.telling.payloads import alert_messages
+from edge.telling.round_trip import round_trip
 from models.errors import UsageError
 from tests.broker import Mosquitto, Subscriber, free_port, require, start_publisher
 from tests.samples import TOPICS, alert_of_its_own, sighting

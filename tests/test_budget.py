@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.budget import (
+from edge.deciding.budget import (
     HOURS,
     Budget,
     Peak,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edge.__main__ import main
-from edge.quiet import FILE_NAME, read_quiet
+from edge.deciding.quiet import FILE_NAME, read_quiet
 
 
 def quiet_clip(file: Path, seconds: int, level: int = 90) -> Path:

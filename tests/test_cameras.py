@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edge import exif
 from edge.cameras import default_source, open_camera
 from edge.cameras.newest import Newest
+from edge.recording import exif
 from models.errors import CameraError, MissingRuntimeError, UsageError
 
 

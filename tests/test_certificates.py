@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge.listen.messages import LARGEST_PICTURE, LARGEST_TEXT
-from edge.payloads import Message
+from edge.telling.payloads import Message
 from tests.broker import Mosquitto, Subscriber
 from tests.certificates import DEPLOY, make
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge import compact
+from edge.telling import compact
 from edge.types import Alert, Deployment
 from tests.samples import ID, alert, sighting
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.crops import CropSettings, crops, merged, square
-from edge.throttle import Bucket
+from edge.seeing.crops import CropSettings, crops, merged, square
+from edge.seeing.throttle import Bucket
 from edge.types import WHOLE, BBox, Frame, Trigger
 from models.boxes import LEAST_PIXELS
 

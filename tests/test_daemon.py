@@ -15,20 +15,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from edge.backlog import MOST, Backlog
-from edge.broker import Broker
 from edge.cameras.clock import Clock
 from edge.cameras.keeper import Keeper
 from edge.daemon import Daemon
 from edge.duties import Duties
-from edge.links import LINKS
-from edge.outbox import FILE_NAME, Outbox, OutboxError
-from edge.payloads import Health, alert_messages
 from edge.process import alone_in, notify
-from edge.publisher import Publisher
+from edge.seeing.spots import command
 from edge.settings import Settings, read_settings
-from edge.spots import command
-from edge.topics import Topics
+from edge.telling.backlog import MOST, Backlog
+from edge.telling.broker import Broker
+from edge.telling.links import LINKS
+from edge.telling.outbox import FILE_NAME, Outbox, OutboxError
+from edge.telling.payloads import Health, alert_messages
+from edge.telling.publisher import Publisher
+from edge.telling.topics import Topics
 from edge.types import Alert, BBox, Frame, Sighting
 from models.errors import CameraError, UsageError
 from models.labels import Label, LabelMap
@@ -155,7 +155,7 @@ def test_alert_that_a_full_disk_refuses_is_stored_when_there_is_room_again(
         return put_alert(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Outbox, "put_alert", full_at_first)
-    monkeypatch.setattr("edge.backlog.AGAIN_S", 0.0)
+    monkeypatch.setattr("edge.telling.backlog.AGAIN_S", 0.0)
     assert len(watch(tmp_path, LiveCamera(datetime.now(UTC), range(5)))) == 2
 
 

@@ -16,8 +16,8 @@ import pytest
 
 from edge.cameras import open_camera
 from edge.cameras.demo import STRIP, DemoCamera, animal_box, draw
-from edge.crops import crops, square
-from edge.motion import triggers
+from edge.seeing.crops import crops, square
+from edge.seeing.motion import triggers
 from edge.types import BBox, Frame
 from models.bundle import ModelBundle, default_bundle
 from models.classifier import Classifier

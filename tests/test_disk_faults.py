@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.outbox import FILE_NAME, Outbox
-from edge.topics import Topics
+from edge.telling.outbox import FILE_NAME, Outbox
+from edge.telling.topics import Topics
 from tests.broker import Mosquitto, Subscriber, require, start_publisher, wait_until
 from tests.faults.ledger import Truth
 from tests.faults.trap import DEPLOYMENT, LEDGER_NAME, READ_ONLY_NAME

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.outbox import FILE_NAME
+from edge.telling.outbox import FILE_NAME
 from models.bundle import default_bundle
 from models.manifest import digest
 from tests.broker import Mosquitto, Subscriber

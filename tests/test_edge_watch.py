@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge import exif
-from edge.outbox import FILE_NAME, Outbox
+from edge.recording import exif
+from edge.telling.outbox import FILE_NAME, Outbox
 from tests.broker import Mosquitto, Subscriber, free_port
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.evidence import MISSED, MOST, WRONG, Evidence
-from edge.looks import MOST as MOST_LOOKS
-from edge.sightings import SightingSettings, sightings
+from edge.deciding.evidence import MISSED, MOST, WRONG, Evidence
+from edge.deciding.looks import MOST as MOST_LOOKS
+from edge.deciding.sightings import SightingSettings, sightings
 from edge.types import BBox, Candidate, Crop, Frame, Named, Prediction, Sighting, Trigger
 from models.labels import Label, LabelMap
 from models.manifest import OperatingPoint

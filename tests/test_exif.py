@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge import exif
+from edge.recording import exif
 from models.errors import ImageError
 from tests.broker import require
 from tests.samples import ID, START, jpeg

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.budget import Budget, Peak, log_odds
-from edge.expected import confirming, expected
-from edge.quiet import FILE_NAME, Gathered, QuietHours, general_text, model_id, write_quiet
+from edge.deciding.budget import Budget, Peak, log_odds
+from edge.deciding.expected import confirming, expected
+from edge.deciding.quiet import FILE_NAME, Gathered, QuietHours, general_text, model_id, write_quiet
 from edge.settings import Settings
 from models.bundle import ALARMS, TFLITE, ModelBundle
 from models.errors import BundleError, UsageError

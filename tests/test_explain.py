@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from edge.__main__ import main
-from edge.explain import why_text
-from edge.looks import FIRST, MOST, bounded, from_text, to_text
-from edge.outbox import FILE_NAME, Outbox
-from edge.tables import MIGRATIONS
+from edge.deciding.explain import why_text
+from edge.deciding.looks import FIRST, MOST, bounded, from_text, to_text
+from edge.telling.outbox import FILE_NAME, Outbox
+from edge.telling.tables import MIGRATIONS
 from edge.types import BBox, Look, Sighting
 from tests.conftest import START
 

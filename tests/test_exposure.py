@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge.exposure import lifted
+from edge.seeing.exposure import lifted
 
 
 def scene(dark: int, bright: int, share: float = 0.1) -> np.ndarray:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.broker import Broker, BrokerError
-from edge.mqtt import Link
+from edge.telling.broker import Broker, BrokerError
+from edge.telling.mqtt import Link
 from tests.broker import Mosquitto, mosquitto_binary, require, wait_until
 from tests.faults.campaign import CRASHES, KINDS, chosen, faketime
 from tests.faults.collector import Arrival

@@ -19,18 +19,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge.actions import Actions
-from edge.broker import Broker
-from edge.commands import COMMANDS, MalformedCommandError, read_command
-from edge.heard import Snooze
-from edge.mqtt import Received
 from edge.options import OPTIONS
-from edge.outbox import FILE_NAME, Outbox
-from edge.outside import Looks
-from edge.payloads import Message, alert_messages
-from edge.publisher import Publisher
+from edge.seeing.outside import Looks
 from edge.settings import Settings, read_settings
-from edge.topics import Topics
+from edge.telling.actions import Actions
+from edge.telling.broker import Broker
+from edge.telling.commands import COMMANDS, MalformedCommandError, read_command
+from edge.telling.heard import Snooze
+from edge.telling.mqtt import Received
+from edge.telling.outbox import FILE_NAME, Outbox
+from edge.telling.payloads import Message, alert_messages
+from edge.telling.publisher import Publisher
+from edge.telling.topics import Topics
 from models.errors import UsageError
 from tests.broker import Mosquitto, Subscriber, start_publisher, wait_until
 from tests.samples import TOPICS, alert_of_its_own, put

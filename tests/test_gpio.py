@@ -9,7 +9,7 @@ import pytest
 
 from edge.__main__ import main
 from edge.doctor import check_trigger
-from edge.outside import Looks, open_trigger
+from edge.seeing.outside import Looks, open_trigger
 from edge.settings import Settings
 from models.errors import CameraError
 

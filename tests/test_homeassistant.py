@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from jinja2.sandbox import SandboxedEnvironment
 
-from edge.homeassistant import ascii_id, discovery_message
-from edge.payloads import Health, alert_messages, health_message
-from edge.topics import Topics
+from edge.telling.homeassistant import ascii_id, discovery_message
+from edge.telling.payloads import Health, alert_messages, health_message
+from edge.telling.topics import Topics
 from tests.samples import alert
 
 TOPICS = Topics("trap-7")

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from edge.broker import Broker
 from edge.listen import main
 from edge.listen.forwards import Forwards
 from edge.listen.listener import Listener as Loop
 from edge.listen.messages import MalformedError, read_alert
 from edge.listen.store import Store
-from edge.mqtt import Received
-from edge.payloads import Message, alert_messages
+from edge.telling.broker import Broker
+from edge.telling.mqtt import Received
+from edge.telling.payloads import Message, alert_messages
 from tests.broker import Mosquitto, free_port, wait_until
 from tests.listening import LINE, NAME, PICTURE, REPOSITORY, TEXT, Listener, changed, listening, send, stored
 from tests.samples import ID, alert_of_its_own

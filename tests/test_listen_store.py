@@ -14,16 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from edge.commands import read_command
-from edge.exif import write
 from edge.listen.forwards import Forwards
 from edge.listen.listener import Listener as Loop
 from edge.listen.messages import read_topic
 from edge.listen.services import read_services
 from edge.listen.store import Store
-from edge.mqtt import Received
-from edge.payloads import Message
-from edge.topics import Topics
+from edge.recording.exif import write
+from edge.telling.commands import read_command
+from edge.telling.mqtt import Received
+from edge.telling.payloads import Message
+from edge.telling.topics import Topics
 from models.errors import OutboxError
 from tests.broker import Subscriber, wait_until
 from tests.listening import (

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from edge.broker import Broker
-from edge.commands import Command, read_command
 from edge.listen import main
-from edge.mqtt import Link
-from edge.payloads import Message, reply_message, status_message
-from edge.topics import Topics
+from edge.telling.broker import Broker
+from edge.telling.commands import Command, read_command
+from edge.telling.mqtt import Link
+from edge.telling.payloads import Message, reply_message, status_message
+from edge.telling.topics import Topics
 from tests.broker import Mosquitto, Subscriber, free_port
 from tests.samples import ID
 

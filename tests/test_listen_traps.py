@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from edge.database import Database
 from edge.listen.schema import open_database
 from edge.listen.traps import Traps
-from edge.payloads import Message
+from edge.telling.database import Database
+from edge.telling.payloads import Message
 from tests.broker import Subscriber, wait_until
 from tests.listening import BASE, Listener, ask, listening
 

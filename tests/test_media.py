@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edge import exif, media
-from edge.media import Recorder, slug
-from edge.privacy import People, screened
+from edge.deciding.privacy import People, screened
+from edge.recording import exif, media
+from edge.recording.media import Recorder, slug
 from edge.types import BBox, Crop, Deployment, Frame, Named, Prediction, Sighting, Trigger
 from models.errors import OutboxError
 from models.labels import Label, LabelMap

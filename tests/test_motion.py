@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from edge.cameras import open_camera
-from edge.motion import BURST, MotionSettings, triggers
+from edge.seeing.motion import BURST, MotionSettings, triggers
 from edge.types import WHOLE, BBox, Frame
 
 MakeFrame = Callable[..., Frame]

@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
-from edge import exif, homeassistant
-from edge.outbox import Outbox
-from edge.payloads import Health, Message, alert_messages, alert_payload
+from edge.recording import exif
+from edge.telling import homeassistant
+from edge.telling.outbox import Outbox
+from edge.telling.payloads import Health, Message, alert_messages, alert_payload
 from tests.broker import Mosquitto, Subscriber, old_broker, start_publisher, wait_until
 from tests.samples import START, TOPICS, alert, alert_of_its_own, put, sighting
 
@@ -100,7 +101,7 @@ def test_stop_delivers_what_waits_and_says_offline(mosquitto: Mosquitto, outbox:
 def test_denied_alert_is_kept_counted_and_said_once(
     tmp_path: Path, outbox: Outbox, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge.publisher._TICK_S", 0.05)
+    monkeypatch.setattr("edge.telling.publisher._TICK_S", 0.05)
     rules = tmp_path / "acl"
     rules.write_text(f"topic readwrite {TOPICS.base}/status\ntopic read #\n")
     # Only what mosquitto 2.0 wants when it runs as root: nobody else may change who may do what.

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from edge import homeassistant
-from edge.broker import Broker
-from edge.outbox import Outbox
-from edge.round_trip import round_trip
+from edge.telling import homeassistant
+from edge.telling.broker import Broker
+from edge.telling.outbox import Outbox
+from edge.telling.round_trip import round_trip
 from tests.broker import Mosquitto, Subscriber, free_port, start_publisher, wait_until
 from tests.samples import TOPICS, put, sighting
 
@@ -141,10 +141,10 @@ def test_server_that_is_no_broker_is_survived(
 CHILD = """
 import sys, time
 from pathlib import Path
-from edge.broker import Broker
-from edge.outbox import Outbox
-from edge.topics import Topics
-from edge.publisher import Publisher
+from edge.telling.broker import Broker
+from edge.telling.outbox import Outbox
+from edge.telling.topics import Topics
+from edge.telling.publisher import Publisher
 
 with Outbox(Path(sys.argv[1])) as outbox:
     Publisher(outbox, Topics("trap 7"), Broker.parse(sys.argv[2])).start()

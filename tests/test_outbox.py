@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from edge.database import Database
-from edge.outbox import FILE_NAME, Counts, Outbox, OutboxError
-from edge.payloads import Message, alert_messages
-from edge.tables import MIGRATIONS
+from edge.telling.database import Database
+from edge.telling.outbox import FILE_NAME, Counts, Outbox, OutboxError
+from edge.telling.payloads import Message, alert_messages
+from edge.telling.tables import MIGRATIONS
 from tests.samples import ID, START, alert, put, sighting
 
 REPOSITORY = Path(__file__).parents[1]

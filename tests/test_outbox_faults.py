@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.outbox import FILE_NAME, Counts, Outbox, OutboxError
+from edge.telling.outbox import FILE_NAME, Counts, Outbox, OutboxError
 from tests.samples import START, put, sighting
 
 REPOSITORY = Path(__file__).parents[1]
@@ -53,7 +53,7 @@ def test_full_outbox_drops_unalerted_visits_before_texts(path: Path) -> None:
 
 
 def test_visits_have_a_number_that_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.room.MAX_ROWS", 3)
+    monkeypatch.setattr("edge.telling.room.MAX_ROWS", 3)
     with Outbox(path) as outbox:
         for index in range(5):
             outbox.save_sighting(sighting(id=f"visit {index}"))
@@ -112,8 +112,8 @@ def test_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from edge.outbox import Outbox, OutboxError
-from edge.payloads import alert_messages
+from edge.telling.outbox import Outbox, OutboxError
+from edge.telling.payloads import alert_messages
 from tests.samples import alert_of_its_own, sighting
 
 with Outbox(Path(sys.argv[1])) as outbox:
@@ -143,8 +143,8 @@ def test_full_disk_is_an_error_and_loses_nothing(path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from edge.outbox import Outbox
-from edge.payloads import alert_messages
+from edge.telling.outbox import Outbox
+from edge.telling.payloads import alert_messages
 from tests.samples import alert_of_its_own
 
 with Outbox(Path(sys.argv[1])) as outbox:
@@ -281,7 +281,7 @@ def test_alerts_are_stored_though_the_disk_is_full(small_disk: Path, caplog: pyt
 
 
 def test_messages_have_a_number_that_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.room.MAX_MESSAGES", 5)
+    monkeypatch.setattr("edge.telling.room.MAX_MESSAGES", 5)
     with Outbox(path) as outbox:
         ids = put(outbox, 4)
         # The oldest pictures first, then the oldest texts.

@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.broker import Broker
 from edge.daemon import Daemon
 from edge.doctor import check_trigger
-from edge.outbox import Outbox
-from edge.outside import Looks, open_trigger, prompted
-from edge.payloads import Message
+from edge.seeing.outside import Looks, open_trigger, prompted
 from edge.settings import Settings
-from edge.topics import Topics
+from edge.telling.broker import Broker
+from edge.telling.mqtt import Link
+from edge.telling.outbox import Outbox
+from edge.telling.payloads import Message
+from edge.telling.topics import Topics
 from edge.types import WHOLE, BBox, Frame, Trigger
 from models.errors import UsageError
 from tests.broker import Mosquitto, Subscriber, start_publisher, wait_until
@@ -68,7 +69,7 @@ def test_subscription_that_the_broker_refuses_is_said_once(
     mosquitto: Mosquitto, outbox: Outbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     # mosquitto's access rules refuse no subscription, they only deliver nothing; other brokers refuse.
-    monkeypatch.setattr("edge.mqtt.Link.subscribe", lambda link, filters, qos: link.denied.append("Not authorized"))
+    monkeypatch.setattr(Link, "subscribe", lambda link, filters, qos: link.denied.append("Not authorized"))
     with mosquitto:
         thread = start_publisher(outbox, mosquitto.url)
         wait_until(lambda: bool(caplog.messages))

@@ -8,9 +8,17 @@ from datetime import timedelta
 
 import pytest
 
-from edge import exif
-from edge.payloads import Health, Message, alert_messages, event_message, frigate_object, health_message, status_message
-from edge.topics import Topics
+from edge.recording import exif
+from edge.telling.payloads import (
+    Health,
+    Message,
+    alert_messages,
+    event_message,
+    frigate_object,
+    health_message,
+    status_message,
+)
+from edge.telling.topics import Topics
 from edge.types import Alert, Deployment
 from models.errors import UsageError
 from tests.samples import ID, START, alert, sighting

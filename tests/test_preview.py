@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge.preview import KNOWN, LOOKS, MOVES, Preview, framed, scaled
+from edge.recording.preview import KNOWN, LOOKS, MOVES, Preview, framed, scaled
 from edge.types import BBox, Crop, Frame, Named, Prediction, Trigger
 from models.labels import Label, LabelMap
 from tests.samples import sighting

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.privacy import People, pixelated, screened, withheld
-from edge.sightings import sightings
+from edge.deciding.privacy import People, pixelated, screened, withheld
+from edge.deciding.sightings import sightings
 from edge.types import BBox, Frame, Named, Sighting
 from models.labels import Label, LabelMap
 from tests.samples import sighting

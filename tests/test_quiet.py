@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.budget import Peak, log_odds
-from edge.quiet import Gathered, QuietHours, Watched, balanced, combined, read_quiet, taken_for, write_quiet
+from edge.deciding.budget import Peak, log_odds
+from edge.deciding.quiet import Gathered, QuietHours, Watched, balanced, combined, read_quiet, taken_for, write_quiet
 from edge.types import Candidate, Frame, Trigger
 from models.errors import OutboxError
 from tests.conftest import START

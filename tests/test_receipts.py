@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from edge.commands import write_command
-from edge.links import LINKS
-from edge.outbox import FILE_NAME, Counts, Outbox
-from edge.payloads import Message, alert_messages
-from edge.publisher import Publisher
+from edge.telling.commands import write_command
+from edge.telling.links import LINKS
+from edge.telling.outbox import FILE_NAME, Counts, Outbox
+from edge.telling.payloads import Message, alert_messages
+from edge.telling.publisher import Publisher
 from tests.broker import Mosquitto, Subscriber, start_publisher, wait_until
 from tests.samples import TOPICS, alert_of_its_own, put
 
@@ -26,7 +26,7 @@ QUICK = dataclasses.replace(LINKS["lan"], subscribers_s=0.05)
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.publisher._TICK_S", 0.05)
+    monkeypatch.setattr("edge.telling.publisher._TICK_S", 0.05)
 
 
 @contextmanager
@@ -111,7 +111,7 @@ def test_receipts_that_have_not_come_for_a_month_are_waited_for_no_longer(
         put(outbox)
         wait_until(lambda: outbox.counts().awaiting == 2)
         now = time.time() + 31 * 86400
-        monkeypatch.setattr("edge.outbox.time.time", lambda: now)
+        monkeypatch.setattr("edge.telling.outbox.time.time", lambda: now)
         assert not outbox.knows_receipts()
         subscriber.until(lambda: len(subscriber.on(PICTURE)) == 2)
         wait_until(lambda: outbox.depth() == 0)
@@ -192,7 +192,7 @@ def test_picture_under_which_connections_end_comes_smaller(
     import cv2
     import numpy as np
 
-    from edge.mqtt import Link
+    from edge.telling.mqtt import Link
 
     noise = np.random.default_rng(1).integers(0, 256, (300, 400, 3), np.uint8)
     big = alert_of_its_own(image=cv2.imencode(".jpg", noise)[1].tobytes())
@@ -232,7 +232,7 @@ def test_receipt_shows_what_was_sent_before_it_and_never_came(outbox: Outbox) ->
 def test_receipt_that_does_not_come_for_long_is_doubted(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
     put(outbox)
     now = 1777596330.0
-    monkeypatch.setattr("edge.outbox.time.time", lambda: now)
+    monkeypatch.setattr("edge.telling.outbox.time.time", lambda: now)
     for after in (600, 1200, 2400):
         text, picture = outbox.pending(10)
         outbox.delivered(text.row, picture.row, receipt_in_s=600.0)

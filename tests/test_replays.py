@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.outbox import FILE_NAME, Outbox
+from edge.telling.outbox import FILE_NAME, Outbox
 from tests.broker import Mosquitto, Subscriber
 
 ROOT = Path(__file__).resolve().parents[1]

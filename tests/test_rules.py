@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from edge.predictions import possible, renormalized
-from edge.rules import allowed, checked, place
+from edge.deciding.predictions import possible, renormalized
+from edge.deciding.rules import allowed, checked, place
 from edge.settings import Settings, read_settings
 from edge.types import WHOLE, Crop, Deployment, Frame, Prediction, Trigger
 from models.errors import UnknownSpeciesError, UsageError

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from edge.commands import COMMANDS, MalformedCommandError, read_command, write_command
-from edge.schemas import documents, kinds
+from edge.telling.commands import COMMANDS, MalformedCommandError, read_command, write_command
+from edge.telling.schemas import documents, kinds
 from tests.test_actions import VALUES
 
 ROOT = Path(__file__).parents[1]
@@ -44,7 +44,8 @@ INNER = {
 
 @cache
 def shipped(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((ROOT / "edge" / "schemas" / f"{name}.json").read_text(encoding="utf-8"))
+    file = ROOT / "edge" / "telling" / "schemas" / f"{name}.json"
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return found
 
 
@@ -53,9 +54,9 @@ def validator(schema: dict[str, Any]) -> Draft202012Validator:
 
 
 def test_shipped_files_are_those_that_the_types_make() -> None:
-    folder = ROOT / "edge" / "schemas"
+    folder = ROOT / "edge" / "telling" / "schemas"
     found = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.json")}
-    assert found == documents(), "type: python -m edge.schemas"
+    assert found == documents(), "type: python -m edge.telling.schemas"
 
 
 def test_field_names_and_their_order_stay() -> None:

@@ -19,19 +19,19 @@ from pathlib import Path
 
 import pytest
 
-from edge import homeassistant
 from edge.__main__ import main as edge_watch
-from edge.broker import Broker, BrokerError
 from edge.doctor import check_broker, check_storage, doctor_main
 from edge.listen import main as edge_listen
-from edge.mqtt import Link
-from edge.outbox import FILE_NAME, Outbox
-from edge.payloads import Message, alert_messages
-from edge.publisher import Publisher
-from edge.round_trip import round_trip
 from edge.settings import Settings, read_settings
-from edge.tls import context, handshake_problem
-from edge.topics import Topics
+from edge.telling import homeassistant
+from edge.telling.broker import Broker, BrokerError
+from edge.telling.mqtt import Link
+from edge.telling.outbox import FILE_NAME, Outbox
+from edge.telling.payloads import Message, alert_messages
+from edge.telling.publisher import Publisher
+from edge.telling.round_trip import round_trip
+from edge.telling.tls import context, handshake_problem
+from edge.telling.topics import Topics
 from edge.types import Deployment
 from models.errors import UsageError
 from tests.broker import Mosquitto, old_broker, require, wait_until
@@ -321,7 +321,7 @@ def test_broker_that_wants_a_certificate_says_so(
         made.maximum_version = maximum
         return made
 
-    monkeypatch.setattr("edge.mqtt.context", up_to)
+    monkeypatch.setattr("edge.telling.mqtt.context", up_to)
     with secure(tmp_path, certificates) as mosquitto:
         assert problem(Broker.parse(url(mosquitto), ca=certificates / "ca.crt")) == (
             f"the MQTT broker at {url(mosquitto)} wants a client's certificate; see --certificate and --key"

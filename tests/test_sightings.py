@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.alerts import alerts
+from edge.deciding.alerts import alerts
+from edge.deciding.sightings import SightingSettings, sightings, uuid7
 from edge.settings import Settings
-from edge.sightings import SightingSettings, sightings, uuid7
 from edge.types import WHOLE, BBox, Crop, Frame, Named, Prediction, Sighting, Trigger
 from models.labels import Label, LabelMap
 from models.manifest import OperatingPoint

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from edge.__main__ import main
-from edge.crops import crops, square
-from edge.predictions import predictions
-from edge.spots import FILE_NAME, MOST, Spots, remember
+from edge.deciding.predictions import predictions
+from edge.seeing.crops import crops, square
+from edge.seeing.spots import FILE_NAME, MOST, Spots, remember
 from edge.types import BBox, Cropped, Frame, Prediction, Trigger
 from models.labels import Label, LabelMap
 from models.manifest import OperatingPoint

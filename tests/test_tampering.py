@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.tampering import Guard, guarded
+from edge.seeing.tampering import Guard, guarded
 from edge.types import Frame
 from tests.test_motion import scene
 

@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge import exif
 from edge.duties import Duties
-from edge.links import LINKS
-from edge.outbox import Outbox
-from edge.payloads import alert_messages, alert_payload
-from edge.pictures import described
+from edge.recording import exif
+from edge.recording.pictures import described
+from edge.recording.thin import CROP_BYTES, cropped, fitted
 from edge.settings import Settings, read_settings
-from edge.thin import CROP_BYTES, cropped, fitted
+from edge.telling.links import LINKS
+from edge.telling.outbox import Outbox
+from edge.telling.payloads import alert_messages, alert_payload
 from edge.types import BBox
 from models.errors import ImageError, UsageError
 from tests.broker import Mosquitto, Subscriber, start_publisher, wait_until

@@ -17,8 +17,8 @@ import pytest
 from convert.verify import Photo as Compared
 from convert.verify import ask
 from convert.verify import find_photos as converted
-from edge.crops import square as edge_square
-from edge.pictures import described
+from edge.recording.pictures import described
+from edge.seeing.crops import square as edge_square
 from edge.types import BBox, Deployment, Sighting
 from models import boxes
 from models.bundle import ModelBundle

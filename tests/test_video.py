@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge import video
-from edge.video import Video, require_encoder
+from edge.recording import video
+from edge.recording.video import Video, require_encoder
 from models.errors import MissingRuntimeError, OutboxError
 
 
@@ -137,16 +137,16 @@ def test_patient_clip_waits_for_no_encoder_that_hangs(tmp_path: Path, monkeypatc
 
 def test_encoder_ends_with_the_program_that_started_it(tmp_path: Path) -> None:
     script = (
-        "import os, pathlib; from edge.video import Video\n"
+        "import os, pathlib; from edge.recording.video import Video\n"
         f"made = Video(pathlib.Path({str(tmp_path / 'clip.mp4')!r}), 'x')\n"
         "print(made._child.pid, flush=True); import time; time.sleep(2); os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     child = Path(f"/proc/{int(done.stdout)}/cmdline")
     until = time.monotonic() + 10
-    while child.exists() and b"edge.encoder" in child.read_bytes() and time.monotonic() < until:
+    while child.exists() and b"edge.recording.encoder" in child.read_bytes() and time.monotonic() < until:
         time.sleep(0.05)
-    assert not child.exists() or b"edge.encoder" not in child.read_bytes()
+    assert not child.exists() or b"edge.recording.encoder" not in child.read_bytes()
     assert not (tmp_path / "clip.mp4").exists()
 
 

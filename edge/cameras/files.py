@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
-from edge import exif
 from edge.cameras import Pace
 from edge.cameras.clip import Clip, fingerprint
 from edge.cameras.oddities import read_photo
+from edge.recording import exif
 from edge.types import Frame
 from models.errors import ImageError
 from models.images import SUFFIXES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from edge.database import Database
+from edge.telling.database import Database
 
 FILE_NAME = "watched-files.sqlite"
 _MIGRATIONS = (

@@ -17,9 +17,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge.broker import Broker
 from edge.options import add_broker_options
-from edge.topics import DEFAULT_PREFIX, Topics, check_prefix
+from edge.telling.broker import Broker
+from edge.telling.topics import DEFAULT_PREFIX, Topics, check_prefix
 from models.errors import UsageError, run
 
 PROGRAM = "edge-listen"
@@ -118,7 +118,7 @@ def _listen(argv: Sequence[str]) -> int:
     from edge.listen.messages import LARGEST_PICTURE, LARGEST_TEXT
     from edge.listen.services import read_services
     from edge.listen.store import Store
-    from edge.mqtt import Link
+    from edge.telling.mqtt import Link
 
     services = read_services(arguments.forward) if arguments.forward else []
     store = Store(arguments.folder, [each.name for each in services], arguments.forward_replays)

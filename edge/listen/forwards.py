@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from edge.database import Database
 from edge.listen.answers import HopelessError, LaterError
 from edge.listen.messages import say
 from edge.listen.schema import NAME, now
+from edge.telling.database import Database
 from models.errors import OutboxError
 
 if TYPE_CHECKING:

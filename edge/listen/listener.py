@@ -7,16 +7,16 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from edge.broker import BrokerError, keep_connected
-from edge.commands import write_command
 from edge.listen.messages import MalformedError, Origin, printable, read_topic, say
 from edge.listen.traps import Traps
-from edge.payloads import Message
+from edge.telling.broker import BrokerError, keep_connected
+from edge.telling.commands import write_command
+from edge.telling.payloads import Message
 
 if TYPE_CHECKING:
     from edge.listen.forwards import Forwards
     from edge.listen.store import Store
-    from edge.mqtt import Link, Received
+    from edge.telling.mqtt import Link, Received
 
 log = logging.getLogger(__name__)
 

@@ -122,7 +122,7 @@ def read_picture_id(payload: bytes, property_id: str) -> str:
         raise MalformedError(f"a picture of {len(payload) / 1e6:.1f} MB, expected {LARGEST_PICTURE / 1e6:.0f} at most")
     if not payload.startswith(_JPEG):
         raise MalformedError("not an alert's picture: expected a JPEG, found something else")
-    from edge import exif
+    from edge.recording import exif
     from models.errors import ImageError
 
     try:

@@ -6,8 +6,8 @@ import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 
-from edge.database import Database
 from edge.listen.messages import Cell, MalformedError, Told, read_alert
+from edge.telling.database import Database
 
 NAME = "edge-listen.sqlite"
 _EARLIER_NAME = f".{NAME}"

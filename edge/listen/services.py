@@ -10,10 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from edge.broker import warn_of_readers
 from edge.listen.answers import HopelessError
 from edge.listen.http import check_secret, check_url, post
 from edge.listen.messages import printable, read_location
+from edge.telling.broker import warn_of_readers
 from models.errors import UsageError
 
 _WORDS = {"str": "a text", "bool": "true or false", "float": "a number"}

@@ -8,12 +8,12 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from edge.broker import Broker, BrokerError
-from edge.commands import MalformedCommandError, write_command
 from edge.listen.messages import printable
-from edge.mqtt import Link
-from edge.payloads import Message
-from edge.topics import Topics
+from edge.telling.broker import Broker, BrokerError
+from edge.telling.commands import MalformedCommandError, write_command
+from edge.telling.mqtt import Link
+from edge.telling.payloads import Message
+from edge.telling.topics import Topics
 from models.errors import EdgeWatchError, UsageError
 
 _NO_SUBSCRIBERS = 0x10
@@ -31,7 +31,7 @@ def tell(broker: Broker, topics: Topics, command: str, values: Mapping[str, Any]
     Args:
         broker: where to.
         topics: the trap's.
-        command: one of `edge.commands`.
+        command: one of `edge.telling.commands`.
         values: what it says, besides `id` and `issued`.
         wait_s: for the answer.
 

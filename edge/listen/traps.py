@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
 
-from edge.database import Database
 from edge.listen.messages import MalformedError, Promise, printable, read_health, say
 from edge.listen.schema import now, written
+from edge.telling.database import Database
 
 _STATUSES = ("online", "offline", "sleeping")
 _SETTLE_S = 90.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from edge.rules import checked
+from edge.deciding.rules import checked
 from edge.settings import Settings
 from edge.truth.matching import Compared, compare
 from edge.truth.page import DATA, PAGE, files

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from edge.budget import upper_bound
+from edge.deciding.budget import upper_bound
 from edge.truth.visits import Visit
 from edge.truth.witness import Replay, Seen
 from edge.types import Lighting

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from edge.senses import Senses
+from edge.seeing.senses import Senses
+from edge.seeing.throttle import Bucket
 from edge.settings import Settings
-from edge.throttle import Bucket
 from edge.types import Alert, Frame, Lighting, Named, Sighting
 from edge.watch import Classifier, Observer, watch
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from edge.broker import Broker
-from edge.outbox import FILE_NAME, Outbox
-from edge.payloads import alert_messages
-from edge.publisher import Publisher
+from edge.telling.broker import Broker
+from edge.telling.outbox import FILE_NAME, Outbox
+from edge.telling.payloads import alert_messages
+from edge.telling.publisher import Publisher
 from tests.samples import TOPICS, alert_of_its_own, jpeg
 
 MINUTES = 24 * 60

@@ -34,10 +34,10 @@ def main() -> int:
     import atheris
 
     with atheris.instrument_imports(include=["edge", "models"]):
-        from edge.broker import Broker
-        from edge.commands import COMMANDS, MalformedCommandError, read_command
         from edge.settings import read_settings
-        from edge.topics import Topics
+        from edge.telling.broker import Broker
+        from edge.telling.commands import COMMANDS, MalformedCommandError, read_command
+        from edge.telling.topics import Topics
         from models.errors import UsageError
 
     names = sorted(COMMANDS)

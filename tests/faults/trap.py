@@ -15,18 +15,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-import edge.backlog
-import edge.publisher
-from edge import links
-from edge.broker import Broker
+import edge.telling.backlog
+import edge.telling.publisher
 from edge.cameras.clock import Clock
 from edge.cameras.keeper import Keeper
 from edge.daemon import Daemon
-from edge.outbox import FILE_NAME, Outbox
-from edge.payloads import Message
 from edge.process import alone_in
 from edge.settings import Settings
-from edge.topics import Topics
+from edge.telling import links
+from edge.telling.broker import Broker
+from edge.telling.outbox import FILE_NAME, Outbox
+from edge.telling.payloads import Message
+from edge.telling.topics import Topics
 from edge.types import Alert
 from tests.faults.ledger import Ledger, Truth
 from tests.faults.show import GAP_S, SPECIES, ColourModel, Show
@@ -62,12 +62,12 @@ class WitnessedOutbox(Outbox):
 
 def hurry() -> None:
     """Make delivery as impatient as a test: what it does stays the same."""
-    edge.publisher._TICK_S = edge.backlog.AGAIN_S = 0.5
+    edge.telling.publisher._TICK_S = edge.telling.backlog.AGAIN_S = 0.5
     links.LINKS["lan"] = dataclasses.replace(  # type: ignore[index]
         links.LINKS["lan"], confirm_s=3, keepalive_s=3, pauses_s=(0.2, 1.0), subscribers_s=1.0
     )
-    impatient = functools.partial(edge.publisher.Publisher, refused_s=1.0, receipt_s=2.0)
-    edge.publisher.Publisher = impatient  # type: ignore[misc,assignment]
+    impatient = functools.partial(edge.telling.publisher.Publisher, refused_s=1.0, receipt_s=2.0)
+    edge.telling.publisher.Publisher = impatient  # type: ignore[misc,assignment]
 
 
 def run(

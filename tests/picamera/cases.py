@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from edge.cameras import open_camera
-from edge.outbox import FILE_NAME
+from edge.telling.outbox import FILE_NAME
 from tests.broker import require
 from tests.test_recovery import AGAIN, IMPATIENT, LOST, RECOVERS_S, SEES, Watching
 

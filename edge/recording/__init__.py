@@ -1,0 +1,1 @@
+"""What is kept to be looked at: pictures, clips, and what they say of themselves."""

@@ -1,0 +1,1 @@
+"""From frame to crop: where something moves, and what of it is worth a look."""
