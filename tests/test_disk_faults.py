@@ -125,7 +125,7 @@ def test_alerts_of_a_time_with_a_read_only_disk_are_told_when_it_can_be_written_
         assert len(stored(watching.truth)) == 1
         read_only.unlink()
         subscriber.until(lambda: len(ids(subscriber)) == 6, 40)
-        assert set(ids(subscriber)) == stored(watching.truth.look())
+        watching.until(lambda truth: stored(truth) == set(ids(subscriber)))
     assert sum("readonly" in line for line in watching.said) == 1
 
 
@@ -157,7 +157,7 @@ def test_what_can_be_read_of_a_damaged_outbox_is_told_and_health_says_that_it_wa
     with Subscriber(mosquitto, HEARD) as subscriber, trap(tmp_path, mosquitto.url, visits=6) as watching:
         subscriber.until(lambda: len(ids(subscriber)) == 6, 40)
         subscriber.until(lambda: any(json.loads(each.payload)["set_aside"] for each in subscriber.on(OAK.health)))
-        assert set(ids(subscriber)) == stored(watching.truth.look())
+        watching.until(lambda truth: stored(truth) == set(ids(subscriber)))
     assert sum("was damaged" in line for line in watching.said) == 1
     assert len(list((tmp_path / "data").glob(f"{FILE_NAME}.corrupt-*"))) >= 1
 
