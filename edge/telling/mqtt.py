@@ -27,6 +27,8 @@ from models.errors import UsageError
 _UNSUPPORTED_PROTOCOL = 0x84
 _LOCAL_PATIENCE_S = 2.0
 _SILENCES = 3
+# What paho ends with where a server says what is no MQTT: it checks little of what it reads.
+_NO_MQTT = (ValueError, IndexError, struct.error, MQTTException)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,12 +239,7 @@ class Link:
         if sock in readable or (isinstance(sock, ssl.SSLSocket) and sock.pending()):
             try:
                 client.loop_read()
-            except (
-                ValueError,
-                IndexError,
-                struct.error,
-                MQTTException,
-            ) as error:  # paho checks little
+            except _NO_MQTT as error:
                 raise BrokerError(f"the MQTT broker at {self.broker} says what is no MQTT: {error}") from error
         if sock in writable:
             client.loop_write()
