@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 _NO_SUBSCRIBERS, _FAILURE = 0x10, 0x80
 _TOO_LARGE = (0x95, 0x97)
 """Reason codes: packet too large, quota exceeded."""
-# So much is under way at a time: little enough that an urgent message does not wait behind a queue of pictures.
-_WINDOW, _WINDOW_BYTES = 8, 256 * 1024
+_WINDOW = 16
+"""So many messages are under way at a time, whatever their size."""
 _OVERHEAD = 128
 """Bytes of a packet besides topic and payload, and some to spare."""
 _FIRST_PAUSE_S = 15.0
@@ -201,7 +201,7 @@ class Delivery:
                 pause.until = now
 
     def _full(self) -> bool:
-        return len(self._sent) >= _WINDOW or self._bytes() >= _WINDOW_BYTES
+        return len(self._sent) >= _WINDOW or self._bytes() >= self.talk.window
 
     def _bytes(self) -> int:
         return sum(len(sent.message.payload) for sent in self._sent.values())

@@ -12,6 +12,7 @@ from edge.telling.payloads import Link, Pictures
 class Talk:
     """How a trap talks over one kind of link.
 
+    `window`: so many bytes are under way at a time, little enough that what is urgent does not wait behind pictures.
     `pictures`: what is sent of an alert's picture before anybody asks. `events`: whether changes of visits are told.
     `health_s`: how often health is told. `keepalive_s`: the longest silence before the connection is checked; mobile
     networks forget a connection that is silent for some minutes, and a satellite's minutes cost money. `confirm_s` and
@@ -20,6 +21,7 @@ class Talk:
     wait before it is tried again whether somebody is subscribed by now.
     """
 
+    window: int
     pictures: Pictures
     events: bool
     health_s: float
@@ -31,7 +33,7 @@ class Talk:
 
 
 LINKS: Mapping[Link, Talk] = {
-    "lan": Talk("whole", True, 60, 60, 30, 1000, (1, 60), 300),
-    "cell": Talk("crop", True, 600, 240, 60, 500, (2, 300), 1800),
-    "satellite": Talk("nothing", False, 3600, 1200, 180, 50, (10, 900), 7200),
+    "lan": Talk(512_000, "whole", True, 60, 60, 30, 1000, (1, 60), 300),
+    "cell": Talk(64_000, "crop", True, 600, 240, 60, 500, (2, 300), 1800),
+    "satellite": Talk(16_000, "nothing", False, 3600, 1200, 180, 50, (10, 900), 7200),
 }
