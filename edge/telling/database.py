@@ -60,6 +60,7 @@ class Database:
         self._max_bytes = max_bytes
         self._lock = threading.RLock()
         self._failing = False
+        self._synchronous = ""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -97,7 +98,7 @@ class Database:
         Raises:
             OutboxError: it could not be done, and nothing of it was.
         """
-        return self._run(work, self._transact if durable else self._transact_lazily)
+        return self._run(work, self._durably if durable else self._lazily)
 
     def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work`, which only reads: that works where nothing can be written, too.
@@ -147,13 +148,19 @@ class Database:
                 self._db.execute("ROLLBACK")
         return result
 
-    def _transact_lazily(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _durably(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        self._synchronize("FULL")
+        return self._transact(work)
+
+    def _lazily(self, work: Callable[[sqlite3.Connection], T]) -> T:
         # With a write-ahead log this syncs nothing at COMMIT; the next transaction that does syncs this one too.
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        try:
-            return self._transact(work)
-        finally:
-            self._db.execute("PRAGMA synchronous = FULL")
+        self._synchronize("NORMAL")
+        return self._transact(work)
+
+    def _synchronize(self, how: str) -> None:
+        if how != self._synchronous:
+            self._db.execute(f"PRAGMA synchronous = {how}")
+            self._synchronous = how
 
     def _take_on_ballast(self) -> None:
         """Keep some of the disk for the day on which it is full, if there is plenty now."""
@@ -183,6 +190,7 @@ class Database:
         try:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
+            self._synchronous = "FULL"
             db.execute("PRAGMA journal_size_limit = 4194304")
             db.execute("PRAGMA cache_size = -256")  # kB; the rest of what was read is the system's to keep or not.
             if self._max_bytes is not None:

@@ -241,10 +241,9 @@ class Outbox(Records):
             )
             latest: dict[str, float] = {}
             for receipt in receipts:
-                same = "id = ? AND picture = ? AND size = ?"
-                for topic, taken_at in db.execute(f"SELECT topic, taken_at FROM messages WHERE {same}", receipt):
+                gone = "DELETE FROM messages WHERE id = ? AND picture = ? AND size = ? RETURNING topic, taken_at"
+                for topic, taken_at in db.execute(gone, receipt).fetchall():
                     latest[topic] = max(taken_at, latest.get(topic, 0.0))
-                db.execute(f"DELETE FROM messages WHERE {same}", receipt)
             db.executemany(
                 f"UPDATE messages SET taken = {_DOUBTFUL}, attempts = attempts + 1, retry_at = 0"
                 f" WHERE taken = {_TAKEN} AND topic = ? AND taken_at < ?",
