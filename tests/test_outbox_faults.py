@@ -185,7 +185,7 @@ def test_what_is_stored_is_forced_to_the_disk(path: Path) -> None:
 def test_what_lies_on_both_sides_of_the_damage_is_saved(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with Outbox(path) as outbox:
         ids = put(outbox, 200, image=None)
-        outbox.receipted([("a", False, 1)])
+        outbox.receipted({("a", False, 1): 0.0})
         with sqlite3.connect(path) as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         db.close()

@@ -94,7 +94,7 @@ def test_first_receipt_makes_all_that_follows_wait_for_one(mosquitto: Mosquitto,
 
 def test_receipt_that_is_known_is_known_after_a_restart(mosquitto: Mosquitto, tmp_path: Path) -> None:
     with Outbox(tmp_path / FILE_NAME) as outbox:
-        outbox.receipted([("a", False, 1)])
+        outbox.receipted({("a", False, 1): 0.0})
     reopened = Outbox(tmp_path / FILE_NAME)
     with reopened as outbox, mosquitto, Subscriber(mosquitto) as subscriber, publishing(outbox, mosquitto):
         put(outbox)
@@ -105,7 +105,7 @@ def test_receipt_that_is_known_is_known_after_a_restart(mosquitto: Mosquitto, tm
 def test_receipts_that_have_not_come_for_a_month_are_waited_for_no_longer(
     mosquitto: Mosquitto, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outbox.receipted([("a", False, 1)])
+    outbox.receipted({("a", False, 1): 0.0})
     assert outbox.knows_receipts()
     with mosquitto, Subscriber(mosquitto) as subscriber, publishing(outbox, mosquitto, receipt_s=0.05):
         put(outbox)
@@ -121,9 +121,9 @@ def test_receipt_of_another_size_is_none(outbox: Outbox) -> None:
     put(outbox)
     text, picture = outbox.pending(10)
     size = len(picture.message.payload)
-    outbox.receipted([(text.message.id, True, size - 1), (text.message.id, False, size)])
+    outbox.receipted({(text.message.id, True, size - 1): 0.0, (text.message.id, False, size): 0.0})
     assert outbox.pending(10) == [text, picture]
-    outbox.receipted([(text.message.id, True, size)])
+    outbox.receipted({(text.message.id, True, size): 0.0})
     assert outbox.pending(10) == [text]
 
 
@@ -223,7 +223,7 @@ def test_receipt_shows_what_was_sent_before_it_and_never_came(outbox: Outbox) ->
     for stored in (*texts, *pictures):
         outbox.delivered(stored.row, receipt_in_s=600.0)
     assert (outbox.pending(10), outbox.counts()) == ([], Counts(6, awaiting=6))
-    outbox.receipted([(ids[1], False, len(texts[1].message.payload))])
+    outbox.receipted({(ids[1], False, len(texts[1].message.payload)): 0.0})
     # Of the texts the first; pictures have another topic, which that subscriber may not want.
     assert [stored.row for stored in outbox.pending(10)] == [texts[0].row]
     assert outbox.counts() == Counts(5, awaiting=5)
@@ -259,3 +259,20 @@ def test_subscriber_that_comes_back_later_than_the_trap_gets_all(tmp_path: Path,
             acknowledge(listener, TEXT)
             assert {each.id for each in listener.on(TEXT)} == {*new, *ids}
             wait_until(lambda: outbox.depth() == 0)
+
+
+def test_receipt_that_comes_at_once_is_not_noted_as_awaited(
+    mosquitto: Mosquitto, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.telling.delivery._MOMENT_S", 3600.0)
+    with mosquitto, Subscriber(mosquitto) as subscriber:
+        with publishing(outbox, mosquitto, require_ack=True):
+            put(outbox)
+            subscriber.until(lambda: bool(subscriber.on(PICTURE)))
+            assert outbox.counts() == Counts(2)
+            acknowledge(subscriber, TEXT, PICTURE)
+            wait_until(lambda: outbox.depth() == 0)
+            put(outbox)
+            subscriber.until(lambda: len(subscriber.on(PICTURE)) == 2)
+        # What is still without one at the end is noted, and not sent anew at the next start.
+        assert outbox.counts() == Counts(2, awaiting=2)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from edge.telling.links import Talk
 from edge.telling.mqtt import Link
-from edge.telling.outbox import Outbox, Stored
+from edge.telling.outbox import Outbox, Receipt, Stored
 from edge.telling.payloads import Message
 from models.errors import ImageError, OutboxError
 
@@ -26,6 +26,7 @@ _FIRST_PAUSE_S = 15.0
 _BROKE_OFF = 3
 """So often may the connection end under a picture; then it is sent smaller: some brokers hang up on large ones."""
 _UNNUMBERED = -1
+_MOMENT_S = 1.0
 _PATIENCE = 10
 """So many times `receipt_s` a receipt may take while the connection lasts, before it is doubted that one comes."""
 REFUSED_S = 30.0
@@ -37,6 +38,14 @@ class _Sent:
     message: Message
     stored: Stored | None
     deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A message that the broker has, with somebody subscribed: since when (Unix seconds), and what its receipt says."""
+
+    at: float
+    receipt: Receipt
 
 
 @dataclass(slots=True)
@@ -74,8 +83,8 @@ class Delivery:
     receipt_s: float
     say: Callable[[str], None]
     _sent: dict[int, _Sent] = field(default_factory=dict)
-    _taken: set[int] = field(default_factory=set)
-    _receipts: set[tuple[str, bool, int]] = field(default_factory=set)
+    _taken: dict[int, _Taken] = field(default_factory=dict)
+    _receipts: dict[Receipt, float] = field(default_factory=dict)
     _pauses: dict[str, _Pause] = field(default_factory=dict)
     _broken: dict[int, int] = field(default_factory=dict)
     _live: int = 0
@@ -84,6 +93,7 @@ class Delivery:
 
     def begin(self) -> None:
         """A new connection."""
+        self.settle(ending=True)
         under_way = {sent.stored.row for sent in self._sent.values() if sent.stored and sent.stored.message.picture}
         self._broken = {row: self._broken.get(row, 0) + 1 for row in under_way}
         self._sent.clear()
@@ -136,21 +146,30 @@ class Delivery:
             self._unheard(stored)
         else:
             self._pauses.pop(topic, None)
-            self._taken.add(stored.row)
+            message = stored.message
+            self._taken[stored.row] = _Taken(time.time(), (message.id, message.picture, len(message.payload)))
 
     def receipt(self, alert: str, picture: bool, size: int) -> None:
         """A subscriber has stored a message."""
-        self._receipts.add((alert, picture, size))
+        key = alert, picture, size
+        taken = [each for each in self._taken.items() if each[1].receipt == key]
+        self._receipts[key] = max((each.at for _, each in taken), default=0.0)
+        for row, _ in taken:
+            del self._taken[row]
 
-    def settle(self) -> None:
+    def settle(self, ending: bool = False) -> None:
         """Tell the outbox what was confirmed.
 
+        Most receipts come at once: a moment is left for them, as noting that one is waited for writes a picture anew.
         A full disk stops deleting too. Then it is remembered what need not be sent again, until deleting works.
         """
+        before = time.time() - (_MOMENT_S if self._waits and not ending else 0.0)
+        rows = [row for row, taken in self._taken.items() if taken.at <= before or taken.at > before + 60]
         try:
-            if self._taken:
-                self.outbox.delivered(*self._taken, receipt_in_s=_PATIENCE * self.receipt_s if self._waits else None)
-                self._taken.clear()
+            if rows:
+                self.outbox.delivered(*rows, receipt_in_s=_PATIENCE * self.receipt_s if self._waits else None)
+                for row in rows:
+                    del self._taken[row]
             if self._receipts:
                 self.outbox.receipted(self._receipts)
                 self._receipts.clear()
@@ -182,7 +201,7 @@ class Delivery:
     def awaits(self) -> bool:
         """Whether receipts may be on their way."""
         try:
-            return self._waits and self.outbox.counts().awaiting > 0
+            return self._waits and (bool(self._taken) or self.outbox.counts().awaiting > 0)
         except OutboxError:
             return False
 
@@ -213,7 +232,7 @@ class Delivery:
     def _next(self, limit: int) -> list[Stored]:
         under_way = {sent.stored.row for sent in self._sent.values() if sent.stored}
         try:
-            return self.outbox.pending(limit, under_way | self._taken, self._paused(), self._live)
+            return self.outbox.pending(limit, under_way | self._taken.keys(), self._paused(), self._live)
         except OutboxError as error:
             log.log(error.level, "%s", error)
             return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from edge.telling.tables import MIGRATIONS
 from edge.types import Alert, Sighting
 from models.errors import OutboxError
 
-__all__ = ["DEFAULT_MAX_BYTES", "FILE_NAME", "Counts", "Outbox", "OutboxError", "Stored"]
+__all__ = ["DEFAULT_MAX_BYTES", "FILE_NAME", "Counts", "Outbox", "OutboxError", "Receipt", "Stored"]
 
 DEFAULT_MAX_BYTES = 256 * 1024 * 1024
 FILE_NAME = "edge-watch.sqlite"
@@ -31,6 +31,10 @@ _BALLAST = 2_000_000
 _WAITS, _TAKEN, _DOUBTFUL = 0, 1, 2
 
 _DELAY = f"min({_LONGEST_DELAY_S}, ? * (1 << min(attempts, 10)))"
+
+
+Receipt = tuple[str, bool, int]
+"""What a subscriber has stored: the alert's id, whether it was its picture, and the bytes of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,14 +226,15 @@ class Outbox(Records):
 
         self.run(work, durable=False)
 
-    def receipted(self, receipts: Collection[tuple[str, bool, int]]) -> None:
+    def receipted(self, receipts: Mapping[Receipt, float]) -> None:
         """Subscribers have stored messages: forget them, and know from now on that there are receipts.
 
         MQTT keeps the order: what was sent on the same topic before one of these, and has no receipt, did not come to
         whoever sends them. It is sent again.
 
         Args:
-            receipts: the alert's id, whether it was its picture, and the bytes of it.
+            receipts: for each when the broker took its message (Unix seconds), as far as that was not noted here; 0 if
+                it was, or is not known.
         """
 
         def work(db: sqlite3.Connection) -> None:
@@ -240,10 +245,10 @@ class Outbox(Records):
                 (round(time.time()),),
             )
             latest: dict[str, float] = {}
-            for receipt in receipts:
+            for receipt, at in receipts.items():
                 gone = "DELETE FROM messages WHERE id = ? AND picture = ? AND size = ? RETURNING topic, taken_at"
                 for topic, taken_at in db.execute(gone, receipt).fetchall():
-                    latest[topic] = max(taken_at, latest.get(topic, 0.0))
+                    latest[topic] = max(taken_at, at, latest.get(topic, 0.0))
             db.executemany(
                 f"UPDATE messages SET taken = {_DOUBTFUL}, attempts = attempts + 1, retry_at = 0"
                 f" WHERE taken = {_TAKEN} AND topic = ? AND taken_at < ?",

@@ -187,6 +187,7 @@ class Publisher:
         while self._delivery.awaits() and time.monotonic() < min(end, self._deadline):
             self._link.wait(0.1)
             self._take_answers()
+        self._delivery.settle(ending=True)
         self._delivery.send(status_message(self._topics, self._farewell))
         end = time.monotonic() + 1.0
         while self._delivery.under_way() and time.monotonic() < end:
