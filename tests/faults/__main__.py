@@ -21,6 +21,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--folder", type=Path, default=Path("runs/faults"), help="for logs and reports; emptied first")
     options = parser.parse_args()
+    options.folder = options.folder.resolve()  # A broker is started in it.
     shutil.rmtree(options.folder, ignore_errors=True)
     kinds = KINDS
     if faketime() is None:
