@@ -163,8 +163,10 @@ class Delivery:
         Most receipts come at once: a moment is left for them, as noting that one is waited for writes a picture anew.
         A full disk stops deleting too. Then it is remembered what need not be sent again, until deleting works.
         """
-        before = time.time() - (_MOMENT_S if self._waits and not ending else 0.0)
-        rows = [row for row, taken in self._taken.items() if taken.at <= before or taken.at > before + 60]
+        now = time.time()
+        left_alone = _MOMENT_S if self._waits and not ending else 0.0
+        # A clock that was set back ends the moment, too.
+        rows = [row for row, taken in self._taken.items() if not 0 <= now - taken.at < left_alone]
         try:
             if rows:
                 self.outbox.delivered(*rows, receipt_in_s=_PATIENCE * self.receipt_s if self._waits else None)
