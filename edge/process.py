@@ -41,6 +41,18 @@ def alone_in(data: Path) -> Iterator[None]:
         yield
 
 
+def remove(file: Path) -> None:
+    """Remove a file of the data folder, if it is there.
+
+    Raises:
+        OutboxError: it cannot be removed.
+    """
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutboxError(f"cannot remove {file}: {error}; check who owns it") from error
+
+
 def restarts() -> int:
     """How often this process has started itself anew."""
     found = os.environ.get(_COUNT, "")

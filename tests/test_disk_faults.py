@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,7 +13,8 @@ import pytest
 
 from edge.telling.outbox import FILE_NAME, Outbox
 from edge.telling.topics import Topics
-from tests.broker import Mosquitto, Subscriber, require, start_publisher, wait_until
+from tests.broker import Mosquitto, Subscriber, start_publisher, wait_until
+from tests.disk import mounted
 from tests.faults.ledger import Truth
 from tests.faults.trap import DEPLOYMENT, LEDGER_NAME, READ_ONLY_NAME
 from tests.samples import TOPICS, put, sighting
@@ -75,15 +75,9 @@ def trap(folder: Path, url: str, visits: int, data: Path | None = None) -> Itera
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MB of its own."""
-    require(os.geteuid() == 0, "the right to mount")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=True)
-    try:
+    """A disk that is too small for the ballast."""
+    with mounted(tmp_path / "disk", 4) as disk:
         yield disk
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 def ids(subscriber: Subscriber) -> list[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from edge.telling.outbox import FILE_NAME, Counts, Outbox, OutboxError
+from tests.disk import mounted
 from tests.samples import START, put, sighting
 
 REPOSITORY = Path(__file__).parents[1]
@@ -251,14 +252,9 @@ def test_rows_that_damage_has_changed_are_not_saved(path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 24 MB in memory."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", disk], check=False)
-    if mounted.returncode:
-        pytest.skip("only root may mount a small disk")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
+    """A disk with room for the ballast."""
+    with mounted(tmp_path / "disk", 24) as disk:
+        yield disk
 
 
 def test_alerts_are_stored_though_the_disk_is_full(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -18,14 +18,14 @@ from edge.deciding.expected import confirming, members
 from edge.deciding.quiet import FILE_NAME, Gathered, Watched, model_id, read_quiet, write_quiet
 from edge.deciding.rules import checked
 from edge.deciding.sightings import SightingSettings, sightings
-from edge.process import alone_in
+from edge.process import alone_in, remove
 from edge.seeing.senses import open_senses
 from edge.settings import Settings
 from edge.types import Candidate, Frame
 from edge.watch import looks
 from models.bundle import ModelBundle
 from models.classifier import Classifier
-from models.errors import OutboxError, UsageError
+from models.errors import UsageError
 
 log = logging.getLogger("edge-watch")
 
@@ -95,10 +95,7 @@ def reset(file: Path) -> str:
     Raises:
         OutboxError: the file cannot be removed.
     """
-    try:
-        file.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutboxError(f"cannot remove {file}: {error}; check who owns it") from error
+    remove(file)
     return "the quiet hours are forgotten"
 
 

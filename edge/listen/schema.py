@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,12 +68,10 @@ def open_database(folder: Path) -> Database:
         # Closing puts what is in the journal into the file, which can then be renamed by itself.
         Database(earlier, _MIGRATIONS).close()
         earlier.replace(path)
-    database = Database(path, _MIGRATIONS)
-    try:
+    with contextlib.ExitStack() as undo:
+        database = undo.enter_context(Database(path, _MIGRATIONS))
         database.run(lambda db: _fill_in(db, folder))
-    except BaseException:
-        database.close()
-        raise
+        undo.pop_all()
     return database
 
 

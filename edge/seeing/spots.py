@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from edge.process import remove
 from edge.types import BBox, Named
 from models.errors import OutboxError
 from models.labels import LabelMap
@@ -201,8 +202,5 @@ def reset(file: Path) -> str:
     Raises:
         OutboxError: the file cannot be removed.
     """
-    try:
-        file.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutboxError(f"cannot remove {file}: {error}; check who owns it") from error
+    remove(file)
     return "the spots are forgotten"

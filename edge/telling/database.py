@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from edge.salvage import save
+from edge.telling.salvage import save
 from models.errors import OutboxError
 
 log = logging.getLogger(__name__)
@@ -187,7 +187,8 @@ class Database:
 
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(db.close)
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             self._synchronous = "FULL"
@@ -201,9 +202,7 @@ class Database:
             # Reads each table's root page, so that a damaged file shows now if it can.
             for (table,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
                 db.execute(f"SELECT * FROM {table} LIMIT 1").fetchone()
-        except BaseException:
-            db.close()
-            raise
+            undo.pop_all()
         return db
 
     def _migrate(self, db: sqlite3.Connection) -> None:
