@@ -41,10 +41,10 @@ def teacher(photos: Path) -> Path:
     return out
 
 
-def test_taught_training_names_its_teacher_and_goes_on_as_if_never_interrupted(
+def test_taught_training_names_its_teachers_and_goes_on_as_if_never_interrupted(
     photos: Path, teacher: Path, tmp_path: Path
 ) -> None:
-    taught = (*SETTINGS, "--epochs", "3", "--set", "augmentation=none", "--teacher", str(teacher))
+    taught = (*SETTINGS, "--epochs", "3", "--set", "augmentation=none", *(("--teacher", str(teacher)) * 2))
     done = train("fit", photos, *taught, "--out", tmp_path / "whole")
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 1, "TensorFlow's converter is kept quiet"
@@ -55,8 +55,8 @@ def test_taught_training_names_its_teacher_and_goes_on_as_if_never_interrupted(
     assert history(tmp_path / "whole") == history(tmp_path / "parts")
     assert len(history(tmp_path / "whole")) == 4
     origin = ModelBundle.open(tmp_path / "parts").manifest.provenance
-    assert origin.settings["teacher"] == str(teacher)
-    assert origin.versions["teacher"] == f"teacher 1 ({file_hash(teacher / MANIFEST)[:12]})"
+    assert origin.settings["teacher"] == [str(teacher), str(teacher)]
+    assert origin.versions["teacher"] == ", ".join([f"teacher 1 ({file_hash(teacher / MANIFEST)[:12]})"] * 2)
 
 
 def history(out: Path) -> list[dict[str, float]]:
