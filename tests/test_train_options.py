@@ -254,10 +254,12 @@ def test_training_with_options_goes_on_as_if_never_interrupted(tmp_path: Path, m
     truth = np.arange(12) % 3
     pixels = (dice.integers(0, 60, (15, 64, 64, 3)) + 90 * np.eye(3, dtype=int)[np.arange(15) % 3][:, None, None]
               ).astype(np.uint8)
-    examples = Examples(pixels, np.append(truth, [0, 1, 2]), np.arange(12), np.arange(12, 15), np.arange(0), 3)
+    examples = Examples(pixels, np.append(truth, [0, 1, 2]), np.arange(12), np.arange(12, 15), np.arange(0), 3,
+                        lambda shown: shown.mean(axis=(1, 2), dtype=np.float32) / 50)
     recipe = apply(PLAIN, {
         "backbone": "minivgg@norm1_1", "weights": "none", "size": 64, "start_size": 32, "epochs": 4,
         "average": "swa", "mixup": 0.2, "cutmix": 1.0, "head_epochs": 1, "deterministic": True, "fine_rate": 1e-2,
+        "teacher": ["runs/a", "runs/b"],
     }, "test")
     whole = trained(recipe, examples, tmp_path / "whole", False)
     save = Partial.save

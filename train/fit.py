@@ -146,6 +146,7 @@ def _fine_tune(
     keeper.begin(epochs, steps, save)
     if done == 0:
         save()
+    # With `ema` each size begins with the mean of the one before: when a fit ends, Keras puts it in the weights' place.
     for first, last, shown in phases:
         if not keeper.over():
             shown.fit(batches(recipe, examples, first, last, shown.input.shape[1]), initial_epoch=first, epochs=last,
