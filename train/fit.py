@@ -17,6 +17,7 @@ from models.evaluation import fit_temperature, softmax
 from models.preprocess import infrared
 from train import stop
 from train.backbones import build
+from train.distribute import Copies, Devices, devices
 from train.head import Taught, accuracy, fit_head, loss
 from train.measure import Network, keras_network, logits, same
 from train.partial import Partial, State
@@ -45,7 +46,7 @@ class Trained:
 
 def fit(
     recipe: Recipe, examples: Examples, working: Path, say: Callable[[str], None],
-    partial: Partial | None = None, curves: Path | None = None,
+    partial: Partial | None = None, curves: Path | None = None, found: Devices | None = None,
 ) -> Trained:
     """Train a classifier; on clear validation photos it is never worse than a new head on the frozen backbone.
 
@@ -56,12 +57,19 @@ def fit(
         say: shows a line.
         partial: where each epoch's checkpoint goes, and where an earlier run's is.
         curves: a folder for TensorBoard's files.
+        found: what fine-tuning computes on, if not as `devices` says. On machines of a team that are not the chief
+            only fine-tuning takes place, and the result has no weights to keep.
 
     Raises:
         KeyboardInterrupt: before the head is trained; later Ctrl-C ends the training with the best weights so far.
         EdgeWatchError: the weights do not fit, or nothing was learned.
     """
+    found = found or devices(recipe)
     model, backbone = _classifier(recipe, examples.classes)
+    if found.team and not found.team.task.chief:
+        follower = Keeper(recipe, dict, lambda line: None)
+        _fine_tune(model, backbone, recipe, examples, follower, None, found)
+        return Trained(model, follower.history)
     state = partial.state if partial else None
     views = hard_views(recipe, examples, working)
     network = keras_network(model)
@@ -75,8 +83,10 @@ def fit(
         keeper.keep_head(model, fit_head(model, recipe, examples, working))
     if recipe.epochs and recipe.unfreeze:
         try:
-            _fine_tune(model, backbone, recipe, examples, keeper, partial)
+            _fine_tune(model, backbone, recipe, examples, keeper, partial, found)
         except KeyboardInterrupt:
+            if found.team:
+                raise
             stop.clear()
             trained.interrupted = True
             say("interrupted: the best weights so far are kept")
@@ -109,36 +119,38 @@ def _mix(model: keras.Model, keeper: Keeper) -> None:
 
 def _fine_tune(
     model: keras.Model, backbone: keras.Model, recipe: Recipe, examples: Examples, keeper: Keeper,
-    partial: Partial | None,
+    partial: Partial | None, found: Devices,
 ) -> None:
     """Fine-tune from where the keeper's history ends, with the partial's state if it has one."""
     unfreeze(backbone, recipe.unfreeze)
     epochs, steps = length(recipe, len(examples.train))
-    learned = (Taught(recipe), [accuracy]) if examples.teacher else (loss(recipe), ["accuracy"])
-    model.compile(optimizer(recipe, steps, epochs), learned[0], weighted_metrics=[], metrics=learned[1],
-                  # Without XLA: on a CPU it trains on 4 photos a second where TensorFlow's own kernels train on 37.
-                  jit_compile=False)
-    model.optimizer.build(model.trainable_variables)
-    done = len(keeper.history) - 1
+    copies = Copies(model, found, recipe)
+    tuned = copies.model
+    copies.compile(lambda: optimizer(recipe, steps, epochs),
+                   *((Taught(recipe), [accuracy]) if examples.teacher else (loss(recipe), ["accuracy"])))
     if partial and partial.state:
-        _assign(model.variables, partial.state.arrays["model"])
-        _assign(model.optimizer.variables, partial.state.arrays["optimizer"])
+        copies.assign(tuned.variables, partial.state.arrays["model"])
+        copies.assign(tuned.optimizer.variables, partial.state.arrays["optimizer"])
+    if found.team:
+        keeper.follow(copies.begin_together(found.team, keeper.history))
+    done = len(keeper.history) - 1
 
     def save() -> None:
         if partial:
             partial.save(State(keeper.history, {
-                "first": keeper.first, "tuned": keeper.tuned, "model": _values(model.variables),
-                "optimizer": _values(model.optimizer.variables),
+                "first": keeper.first, "tuned": keeper.tuned, "model": _values(tuned.variables),
+                "optimizer": _values(tuned.optimizer.variables),
             }))
 
-    keeper.begin(epochs, steps, save)
+    keeper.begin(epochs, steps, save, copies.agree)
     if done == 0:
         save()
     if not keeper.over():
         averaging = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
         averaging._ema_weights_in_model = done > 0  # At an epoch's end, when a checkpoint is written, they are.
-        model.fit(batches(recipe, examples, done, epochs), initial_epoch=done, epochs=epochs, steps_per_epoch=steps,
-                  callbacks=[averaging, keeper], verbose=0, shuffle=False)
+        with copies.together():
+            tuned.fit(batches(recipe, examples, done, epochs, found.part), initial_epoch=done, epochs=epochs,
+                      steps_per_epoch=steps, callbacks=[averaging, keeper], verbose=0, shuffle=False)
 
 
 def length(recipe: Recipe, photos: int) -> tuple[int, int]:
@@ -174,11 +186,6 @@ def unfreeze(backbone: keras.Model, layers: Unfreeze) -> None:
 
 def _values(variables: Sequence[Any]) -> list[Array]:
     return [variable.numpy() for variable in variables]
-
-
-def _assign(variables: Sequence[Any], values: list[Array]) -> None:
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
 
 
 def check(network: Network, examples: Examples, views: Store) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,23 @@ class Examples:
     teacher: Network | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one of several machines, each with so many devices, takes of every batch."""
+
+    index: int = 0
+    machines: int = 1
+    devices: int = 1
+
+    def places(self, count: int, batch: int) -> NDArray[np.int64]:
+        """Which of so many pictures, in their order, come here: of each batch every n-th to the same device."""
+        place = np.arange(count) % batch % (self.machines * self.devices)
+        return np.flatnonzero(place // self.devices == self.index)
+
+
+ALL = Part()
+
+
 def class_weights(recipe: Recipe, examples: Examples) -> NDArray[np.float32]:
     """(classes,) float32 weight of each class's training photos; over all of them the weights average 1."""
     counts = np.bincount(examples.truth[examples.train], minlength=examples.classes)
@@ -68,26 +86,35 @@ def order(recipe: Recipe, truth: NDArray[np.int64], purpose: int, epoch: int) ->
     return dice.permutation(np.concatenate(drawn))
 
 
-def batches(recipe: Recipe, examples: Examples, first: int, epochs: int) -> Any:
+def batches(recipe: Recipe, examples: Examples, first: int, epochs: int, part: Part = ALL) -> Any:
     """The batches of fine-tuning, epoch after epoch from `first` on: pictures, one-hot classes and weights.
 
     The pictures are (batch, size, size, 3) float32 RGB, 0-255, shuffled and augmented anew in each epoch. An epoch
     depends on its number and the recipe's seed only. Nothing is kept in memory but the batches that come next.
 
     With a teacher its logits of the same pictures stand beside the classes: (batch, 2 * classes).
+
+    Of each batch only this machine's `part` is made; a last batch of few photos may have none for it.
     """
+    total = len(examples.train)
+    here, batch = part.places(total, recipe.batch), len(part.places(recipe.batch, recipe.batch))
+    steps = math.ceil(total / recipe.batch)
     truth, weights = tf.constant(examples.truth), tf.constant(class_weights(recipe, examples))
 
     def draw(epoch: Array) -> tuple[Array, Array]:
         rows = examples.train[order(recipe, examples.truth[examples.train], TUNING, int(epoch))]
-        return rows, _seeds(recipe, TUNING, int(epoch), len(rows))
+        return rows[here], _seeds(recipe, TUNING, int(epoch), len(rows))[here]
 
     def one_epoch(epoch: Any) -> Any:
         rows, seeds = tf.numpy_function(draw, (epoch,), (tf.int64, tf.int64), stateful=False)
         rows, seeds = tf.ensure_shape(rows, (None,)), tf.ensure_shape(seeds, (None, 2))
         if recipe.augmentation.off:
-            return _as_they_are(tf.data.Dataset.from_tensor_slices(rows).batch(recipe.batch), examples)
-        return _augmented(tf.data.Dataset.from_tensor_slices((rows, seeds)), recipe, examples).batch(recipe.batch)
+            found = _as_they_are(tf.data.Dataset.from_tensor_slices(rows).batch(batch), examples)
+        else:
+            found = _augmented(tf.data.Dataset.from_tensor_slices((rows, seeds)), recipe, examples).batch(batch)
+        return found.concatenate(nothing) if len(here) <= (steps - 1) * batch else found
+
+    nothing = tf.data.Dataset.from_tensors((tf.zeros((0, *examples.pixels.shape[1:])), tf.zeros((0,), tf.int64)))
 
     def labelled(pictures: Any, rows: Any) -> tuple[Any, Any, Any]:
         labels = tf.gather(truth, rows)
