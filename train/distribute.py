@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -117,6 +118,7 @@ class Copies:
         self._original, self._devices, self._batch = model, found, recipe.batch
         self.model = model
         self._fixed: list[Any] = []
+        self._here = threading.local()  # TensorFlow prepares each replica's step in a thread of its own.
         if not found.plain:
             with found.strategy.scope():
                 self.model = keras.models.clone_model(model, clone_function=self._cloned, recursive=True)
@@ -131,8 +133,8 @@ class Copies:
             optimizer.build(self.model.trainable_variables)
         if replicas > 1:
             self.model._distribute_strategy = None  # Keras' own way ends at one machine.
-            metrics = []
-        self.model.compile(optimizer, loss, weighted_metrics=[], metrics=metrics,
+        self.model.compile(optimizer, loss, weighted_metrics=None if replicas > 1 else [],
+                           metrics=None if replicas > 1 else metrics,
                            # Without XLA: on a CPU it trains on 4 photos a second where TensorFlow's own kernels train
                            # on 37.
                            jit_compile=False)
@@ -190,11 +192,11 @@ class Copies:
         copy = layer.__class__.from_config(settings | {
             "dtype": "float32" if layer.name == "logits" else self._devices.policy})
         replicas, batch = self._devices.replicas, self._batch
-        if isinstance(copy, keras.layers.BatchNormalization):
-            copy.synchronized = replicas > 1
+        if isinstance(copy, keras.layers.BatchNormalization) and replicas > 1:
+            copy._moments = lambda inputs, mask: _moments(inputs, self._here.any)
         if isinstance(copy, keras.layers.Normalization):
             self._fixed.append(copy)
-        if isinstance(copy, keras.layers.Dropout) and replicas > 1:
+        if isinstance(copy, keras.layers.Dropout) and copy.rate and replicas > 1:
             copy.call = lambda inputs, training=False: _drop(copy, inputs, batch) if training else inputs
         return copy
 
@@ -212,18 +214,36 @@ class Copies:
         place = context.replica_id_in_sync_group % here
         pictures, wanted, weights = (part[place::here] for part in (pictures, wanted, weights))
         count = tf.cast(tf.shape(wanted)[0], tf.float32)
+        self._here.any = tf.minimum(count, 1.0)
+        # Where a short last batch leaves nothing, an empty picture that counts nowhere: TensorFlow cannot fold none.
+        more = 1 - tf.minimum(tf.shape(wanted)[0], 1)
+        pictures, wanted, weights = (
+            tf.pad(part, [[0, more], *[[0, 0]] * (len(part.shape) - 1)]) for part in (pictures, wanted, weights))
         total = context.all_reduce("sum", count)
         with tf.GradientTape() as tape:
             logits = model(pictures, training=True)
-            # Keras divides its mean by the number of replicas. But the last batch may leave some with fewer pictures,
-            # or with none, so each counts by what it has.
+            # Keras divides its mean by the number of replicas. But a last batch may leave some with fewer pictures than
+            # others, so each counts by what it has.
             loss = model.compute_loss(pictures, wanted, logits, weights) * context.num_replicas_in_sync
             scaled = model.optimizer.scale_loss(loss * (count / total))
         gradients = tape.gradient(scaled, model.trainable_variables)
-        right = tf.reduce_sum(accuracy(wanted, logits))
+        right = self._here.any * tf.reduce_sum(accuracy(wanted, logits))
         *gradients, loss, right = context.all_reduce("sum", [*gradients, loss * (count / total), right])
         model.optimizer.apply(gradients, model.trainable_variables)
         return loss, right, total
+
+
+def _moments(inputs: Any, real: Any) -> tuple[Any, Any]:
+    """(channels,) mean and variance of the pictures of all replicas; those of this one count if `real` is 1, not 0.
+
+    Keras' own (`synchronized=True`) subtracts two large numbers for the variance, and sums up one time more.
+    """
+    context, axes = tf.distribute.get_replica_context(), list(range(len(inputs.shape) - 1))
+    count = tf.cast(tf.size(inputs) // inputs.shape[-1], inputs.dtype)
+    sums = context.all_reduce("sum", real * tf.concat([tf.reduce_sum(inputs, axes), [count]], 0))
+    mean = sums[:-1] / sums[-1]
+    squares = tf.math.squared_difference(inputs, tf.stop_gradient(mean))  # As TensorFlow's own; the mean is the least.
+    return mean, context.all_reduce("sum", real * tf.reduce_sum(squares, axes)) / sums[-1]
 
 
 def _drop(layer: Any, inputs: Any, batch: int) -> Any:

@@ -263,7 +263,7 @@ def _await_all(task: Task) -> dict[int, socket.socket]:
 
 def _refuse(peers: Sequence[socket.socket] | Any, text: str) -> NoReturn:
     for peer in peers:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), peer:
             peer.sendall(HEADER.pack(GONE, len(text.encode())) + text.encode())
     raise EdgeWatchError(text)
 
@@ -288,9 +288,11 @@ def _reach_chief(task: Task) -> socket.socket:
         chief.sendall(HEADER.pack(MESSAGE, len(hello)) + hello)
         kind, text = receive(chief)
     except OSError as error:
+        chief.close()
         raise EdgeWatchError(f"expected {task.name(0)} to wait for all workers, found that it ended; see there why, "
                              f"and start all workers again") from error
     if kind == GONE:
+        chief.close()
         raise EdgeWatchError(text.decode(errors="replace"))
     return chief
 
