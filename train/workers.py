@@ -191,6 +191,8 @@ class Team:
             self._end(f"{self.task.name(index)} is gone: no sign of life for {SILENCE:.0f} s", index)
         except OSError:
             self._end(f"{self.task.name(index)} is gone: it closed its connection", index)
+        finally:
+            self._peers[index].close()
 
     def _end(self, text: str, index: int) -> None:
         """Tell the others, then end this process: its other threads may wait for what never comes."""
