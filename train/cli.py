@@ -223,7 +223,9 @@ def _work(out: Path, team: Team | None) -> Iterator[Path]:
 
 
 @contextmanager
-def _partial(out: Path, recipe: Recipe, arguments: argparse.Namespace, team: Team | None) -> Iterator[Partial]:
+def _partial(
+    out: Path, recipe: Recipe, arguments: argparse.Namespace, team: Team | None = None
+) -> Iterator[Partial]:
     """What a training has reached, while it runs; a file that cannot be read or written ends it in one line."""
     from train.partial import SUFFIX, Partial
 
