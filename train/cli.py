@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models.errors import EdgeWatchError, UsageError, run
 from train import stop
@@ -19,6 +22,7 @@ from train.recipe import DEFAULT, Recipe, apply, override, read_recipe, require_
 
 if TYPE_CHECKING:
     from train.partial import Partial
+    from train.workers import Team
 
 EXAMPLES = """examples:
   train inspect photos/
@@ -148,9 +152,12 @@ def _fit(arguments: argparse.Namespace, command: str) -> int:
     from train.photos.origin import about
     from train.photos.table import read_table
     from train.teacher import open_teacher
+    from train.workers import VARIABLE, join, read_task
 
     # All that can be refused is refused before the slow import of TensorFlow.
     recipe = recipe_of(arguments)
+    task = read_task(os.environ.get(VARIABLE))
+    chief = task is None or task.chief
     data = find_photos(arguments.data, arguments.exclude, arguments.detections)
     check_classes(data)
     if arguments.split:
@@ -161,12 +168,19 @@ def _fit(arguments: argparse.Namespace, command: str) -> int:
     name = arguments.name or out.name
     if re.search(r"[/\x00-\x1f\x7f-\x9f]", name):
         raise UsageError(f"--name: expected a name without / and control characters, found {name!r}; choose another")
-    require_free(out, arguments.force)
+    if chief:
+        require_free(out, arguments.force)
     taught = tuple(open_teacher(Path(path), labels.names, recipe.size) for path in teachers(recipe))
+    shown = say if chief else _unsaid
     for note in data.notes:
-        say(note)
-    with _partial(out, recipe, arguments) as partial:
-        say(f"{arguments.data}: {len(data.photos)} photos of {len(data.names)} classes; the bundle goes to {out}")
+        shown(note)
+    with ExitStack() as stack:
+        team = stack.enter_context(join(task, say)) if task else None
+        if team:
+            team.agree(_common(recipe, arguments))
+        partial = stack.enter_context(_partial(out, recipe, arguments, team)) if chief else None
+        work = partial.work if partial else stack.enter_context(_work(out, team))
+        shown(f"{arguments.data}: {len(data.photos)} photos of {len(data.names)} classes; the bundle goes to {out}")
         from train.quiet import import_tensorflow
 
         import_tensorflow()
@@ -175,18 +189,57 @@ def _fit(arguments: argparse.Namespace, command: str) -> int:
 
         require_layer(recipe.backbone, recipe.size)
         train(Job(data, labels, described, recipe, out, name, number, command, arguments.force,
-                  partial, arguments.split, taught), partial.work, say)
-        partial.finish()
+                  partial, arguments.split, taught, team), work, shown)
+        if partial:
+            partial.finish()
     return 0
 
 
+def _unsaid(line: str) -> None:
+    """Show nothing: the chief of several machines says it."""
+
+
+def _common(recipe: Recipe, arguments: argparse.Namespace) -> dict[str, Any]:
+    """What all machines that train together must have been told; paths may differ."""
+    inner = asdict(recipe.augmentation)
+    flat = asdict(recipe) | {f"augmentation.{key}": value for key, value in inner.items()}
+    return {key: value for key, value in flat.items() if key not in ("augmentation", "weights", "teacher")} | {
+        "--resume": arguments.resume}
+
+
 @contextmanager
-def _partial(out: Path, recipe: Recipe, arguments: argparse.Namespace) -> Iterator[Partial]:
+def _work(out: Path, team: Team | None) -> Iterator[Path]:
+    """A folder for what a machine that is not the chief needs meanwhile; what a killed run left there is removed."""
+    folder = out.with_name(f"{out.name}.worker-{team.task.index if team else 0}")
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise EdgeWatchError(f"{folder}: cannot be written: {error.strerror}; choose another --out") from error
+    if team:
+        team.leaving = lambda: shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _partial(
+    out: Path, recipe: Recipe, arguments: argparse.Namespace, team: Team | None = None
+) -> Iterator[Partial]:
     """What a training has reached, while it runs; a file that cannot be read or written ends it in one line."""
     from train.partial import SUFFIX, Partial
 
     try:
         partial = Partial(out, recipe, arguments.resume, arguments.force)
+
+        def leave() -> None:
+            if partial.close():
+                say(f"{partial.path} holds what was reached; the same command with --resume goes on from there")
+
+        if team:
+            team.leaving = leave
         try:
             if arguments.resume and not partial.state:
                 others = sorted(str(path).removesuffix(SUFFIX) for path in out.parent.glob(f"*{SUFFIX}")
@@ -196,8 +249,7 @@ def _partial(out: Path, recipe: Recipe, arguments: argparse.Namespace) -> Iterat
                                  + "; or leave --resume out to start anew")
             yield partial
         finally:
-            if partial.close():
-                say(f"{partial.path} holds what was reached; the same command with --resume goes on from there")
+            leave()
     except OSError as error:
         # Without a name it comes from writing, and only what belongs to OUT is written.
         what = f"{error.filename}: cannot be read or written" if error.filename else f"{out}: cannot be written"

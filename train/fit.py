@@ -19,6 +19,7 @@ from models.preprocess import infrared
 from train import stop
 from train.averaging import SWA_RATE, Norms, averaging, swa_begins
 from train.backbones import at_size, build
+from train.distribute import Copies, Devices, devices
 from train.head import Taught, accuracy, fit_head, loss
 from train.measure import Network, keras_network, logits, same
 from train.partial import Partial, State
@@ -47,7 +48,7 @@ class Trained:
 
 def fit(
     recipe: Recipe, examples: Examples, working: Path, say: Callable[[str], None],
-    partial: Partial | None = None, curves: Path | None = None,
+    partial: Partial | None = None, curves: Path | None = None, found: Devices | None = None,
 ) -> Trained:
     """Train a classifier; on clear validation photos it is never worse than a new head on the frozen backbone.
 
@@ -58,12 +59,19 @@ def fit(
         say: shows a line.
         partial: where each epoch's checkpoint goes, and where an earlier run's is.
         curves: a folder for TensorBoard's files.
+        found: what fine-tuning computes on, if not as `devices` says. On machines of a team that are not the chief
+            only fine-tuning takes place, and the result has no weights to keep.
 
     Raises:
         KeyboardInterrupt: before the head is trained; later Ctrl-C ends the training with the best weights so far.
         EdgeWatchError: the weights do not fit, or nothing was learned.
     """
+    found = found or devices(recipe)
     model, backbone = _classifier(recipe, examples.classes)
+    if found.team and not found.team.task.chief:
+        follower = Keeper(recipe, dict, lambda line: None)
+        _fine_tune(model, backbone, recipe, examples, follower, None, found)
+        return Trained(model, follower.history)
     state = partial.state if partial else None
     views = hard_views(recipe, examples, working)
     network = keras_network(model)
@@ -77,8 +85,10 @@ def fit(
         keeper.keep_head(model, fit_head(model, recipe, examples, working))
     if recipe.epochs and recipe.unfreeze:
         try:
-            _fine_tune(model, backbone, recipe, examples, keeper, partial)
+            _fine_tune(model, backbone, recipe, examples, keeper, partial, found)
         except KeyboardInterrupt:
+            if found.team:
+                raise
             stop.clear()
             trained.interrupted = True
             say("interrupted: the best weights so far are kept")
@@ -112,45 +122,44 @@ def _mix(model: keras.Model, keeper: Keeper) -> None:
 
 def _fine_tune(
     model: keras.Model, backbone: keras.Model, recipe: Recipe, examples: Examples, keeper: Keeper,
-    partial: Partial | None,
+    partial: Partial | None, found: Devices,
 ) -> None:
     """Fine-tune from where the keeper's history ends, with the partial's state if it has one."""
     unfreeze(backbone, recipe.unfreeze)
     epochs, steps = length(recipe, len(examples.train))
-    done = len(keeper.history) - 1
-    phases = [(first, last, model if size == recipe.size else at_size(model, backbone, size))
-              for first, last, size in sizes(recipe, done, epochs)]
+    copies = Copies(model, found, recipe)
+    tuned = copies.model
     learned = (Taught(recipe), [accuracy]) if examples.teacher else (loss(recipe), ["accuracy"])
-    rate = optimizer(recipe, steps, epochs)
-    for _, _, shown in (*phases, (0, 0, model)):
-        shown.compile(rate, learned[0], weighted_metrics=[], metrics=learned[1],
-                      # Without XLA: on a CPU it trains on 4 photos a second where TensorFlow's own train on 37.
-                      jit_compile=False)
-        rate = shown.optimizer
-    model.optimizer.build(model.trainable_variables)
-    norms = Norms(model)
+    copies.compile(lambda: optimizer(recipe, steps, epochs), *learned)
+    if partial and partial.state:
+        copies.assign(tuned.variables, partial.state.arrays["model"])
+        copies.assign(tuned.optimizer.variables, partial.state.arrays["optimizer"])
+    if found.team:
+        keeper.follow(copies.begin_together(found.team, keeper.history))
+    done, norms = len(keeper.history) - 1, Norms(tuned)
     mean = averaging(recipe, done, epochs, lambda epoch: norms.measure(
         batches(recipe, replace(examples, teacher=None), epoch, epoch + 1)),
         partial.state.arrays["average"] if partial and partial.state else [])
-    if partial and partial.state:
-        _assign(model.variables, partial.state.arrays["model"])
-        _assign(model.optimizer.variables, partial.state.arrays["optimizer"])
 
     def save() -> None:
         if partial:
             partial.save(State(keeper.history, {
-                "first": keeper.first, "tuned": keeper.tuned, "model": _values(model.variables),
-                "optimizer": _values(model.optimizer.variables), "average": mean.state(),
+                "first": keeper.first, "tuned": keeper.tuned, "model": _values(tuned.variables),
+                "optimizer": _values(tuned.optimizer.variables), "average": mean.state(),
             }))
 
-    keeper.begin(epochs, steps, save)
+    keeper.begin(epochs, steps, save, copies.agree)
     if done == 0:
         save()
     # With `ema` each size begins with the mean of the one before: when a fit ends, Keras puts it in the weights' place.
-    for first, last, shown in phases:
+    for first, last, size in sizes(recipe, done, epochs):
         if not keeper.over():
-            shown.fit(batches(recipe, examples, first, last, shown.input.shape[1]), initial_epoch=first, epochs=last,
-                      steps_per_epoch=steps, callbacks=[mean, keeper], verbose=0, shuffle=False)
+            shown = tuned if size == recipe.size else at_size(tuned, backbone, size)
+            if shown is not tuned:
+                shown.compile(tuned.optimizer, learned[0], weighted_metrics=[], metrics=learned[1], jit_compile=False)
+            with copies.together():
+                shown.fit(batches(recipe, examples, first, last, size, found.part), initial_epoch=first, epochs=last,
+                          steps_per_epoch=steps, callbacks=[mean, keeper], verbose=0, shuffle=False)
 
 
 def sizes(recipe: Recipe, done: int, epochs: int) -> Iterator[tuple[int, int, int]]:
@@ -204,11 +213,6 @@ def unfreeze(backbone: keras.Model, layers: Unfreeze) -> None:
 
 def _values(variables: Sequence[Any]) -> list[Array]:
     return [variable.numpy() for variable in variables]
-
-
-def _assign(variables: Sequence[Any], values: list[Array]) -> None:
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
 
 
 def check(network: Network, examples: Examples, views: Store) -> dict[str, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shlex
 import time
 from collections.abc import Callable, Sequence
@@ -11,12 +13,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from models.boxes import as_text
 from models.bundle import CALIBRATION, CARD, GOLDEN, KERAS, SPLIT, ModelBundle, write_bundle
 from models.errors import EdgeWatchError
 from models.labels import LabelMap
 from models.manifest import LIGHTINGS, Provenance
 from train import package, stop, teacher
 from train.card import card
+from train.distribute import devices
 from train.fit import Trained, fit
 from train.measure import Network, keras_network
 from train.partial import Partial
@@ -30,6 +34,7 @@ from train.report.numbers import PAGE, LeftOut, Report, Subject, build
 from train.report.page import files
 from train.report.summary import WORDS
 from train.words import counted, some
+from train.workers import Team
 
 Say = Callable[[str], None]
 Rows = NDArray[np.int64]
@@ -59,6 +64,8 @@ class Job:
     """A `split.csv` to use again."""
     teachers: tuple[ModelBundle, ...] = ()
     """Of the recipe, opened."""
+    team: Team | None = None
+    """The machines that fine-tune together; the chief does all else."""
 
     @property
     def versions(self) -> dict[str, str]:
@@ -83,8 +90,8 @@ class Material:
     notes: tuple[str, ...]
 
 
-def train(job: Job, working: Path, say: Say) -> ModelBundle:
-    """Train and write the bundle, whole or not at all.
+def train(job: Job, working: Path, say: Say) -> ModelBundle | None:
+    """Train and write the bundle, whole or not at all; on all machines of a team but the chief there is none.
 
     Args:
         job: what to do.
@@ -97,24 +104,43 @@ def train(job: Job, working: Path, say: Say) -> ModelBundle:
     for bundle in job.teachers:
         teacher.require_same_sides(bundle, material.data.photos)
     say("photos: " + ", ".join(f"{len(rows)} {split}" for split, rows in sides.items()))
+    listed, libraries = split_csv(material.data.photos), {
+        key: found for key, found in job.versions.items() if key in ("tensorflow", "keras", "teacher")}
+    if job.team:
+        job.team.agree(libraries | {"photos and split": hashlib.sha256(_anywhere(material)).hexdigest()[:12]})
     if job.partial:
-        job.partial.begin(split_csv(material.data.photos), {
-            key: found for key, found in job.versions.items() if key in ("tensorflow", "keras", "teacher")})
+        job.partial.begin(listed, libraries)
+    found = devices(job.recipe, job.team)
+    if not found.plain:
+        say(found.describe())
     trained = fit(job.recipe, Examples(
         pixels=material.pictures.pixels, truth=truth, train=sides["train"], val=sides["val"],
         blank=sides["train"][np.isin(truth[sides["train"]], material.labels.of_type("blank"))],
         classes=len(material.labels),
         teacher=teacher.said_by(job.teachers, job.recipe.teacher_temperature, working),
-    ), working, say, job.partial, job.partial.logs if job.partial else None)
+    ), working, say, job.partial, job.partial.logs if job.partial else None, found)
+    if job.team and not job.team.task.chief:
+        job.team.gather(None)  # The chief's bundle is there.
+        print(f"{job.team.task.name(job.team.task.index)}: took part in fine-tuning up to epoch "
+              f"{len(trained.history) - 1}; the bundle is with {job.team.task.name(0)}")
+        return None
     say("measuring")
     network = keras_network(trained.model)
     report = _measure(job, material, trained, network)
     bundle = _write(job, material, trained, report, {
         KERAS: package.save_keras(trained.model, working),
         GOLDEN: package.golden(network, job.recipe.size),
-    })
+    }, job.versions | found.about)
+    if job.team:
+        job.team.gather(None)
     _summary(bundle, started, say)
     return bundle
+
+
+def _anywhere(material: Material) -> bytes:
+    """What photos are learned from, and how: the same wherever the folder lies."""
+    return json.dumps([[photo.sha256, as_text(photo.box), photo.label, str(photo.split)]
+                       for photo in material.data.photos]).encode()
 
 
 def _read(job: Job, working: Path, say: Say) -> Material:
@@ -182,14 +208,15 @@ def _measure(job: Job, material: Material, trained: Trained, network: Network) -
 
 
 def _write(
-    job: Job, material: Material, trained: Trained, report: Report, network: dict[str, bytes | Path]
+    job: Job, material: Material, trained: Trained, report: Report, network: dict[str, bytes | Path],
+    versions: dict[str, str],
 ) -> ModelBundle:
     data, recipe, pictures, labels = material.data, job.recipe, material.pictures, material.labels
     images, counts = package.calibration(pictures.pixels, material.truth, material.sides["train"], labels.names,
                                          recipe.calibration, recipe.seed)
     notes = [*_notes(material, trained), *([_unreadable(pictures)] if pictures.broken else [])]
     provenance = Provenance(
-        command=job.command, created=package.now(), versions=job.versions, data=str(data.root),
+        command=job.command, created=package.now(), versions=versions, data=str(data.root),
         photos={split: len(rows) for split, rows in material.sides.items()}, backbone=recipe.backbone,
         weights=recipe.weights, seed=recipe.seed, left_out=len(pictures.broken), excluded=data.excluded,
         settings=asdict(recipe),

@@ -129,6 +129,7 @@ class Partial:
     def close(self) -> bool:
         """Let go of the folder; all that is left of it is the checkpoint. Returns whether there is one."""
         kept = self._file.exists()
+        self._file.with_suffix(".new").unlink(missing_ok=True)  # A run that ends at once may be writing it.
         shutil.rmtree(self.work if kept else self.path, ignore_errors=True)
         if not kept and not self._out.exists():
             for file in self.logs.glob(EVENTS):

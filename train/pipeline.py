@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,23 @@ class Examples:
     teacher: Network | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one of several machines, each with so many devices, takes of every batch."""
+
+    index: int = 0
+    machines: int = 1
+    devices: int = 1
+
+    def places(self, count: int, batch: int) -> NDArray[np.int64]:
+        """Which of so many pictures, in their order, come here: of each batch every n-th to the same device."""
+        place = np.arange(count) % batch % (self.machines * self.devices)
+        return np.flatnonzero(place // self.devices == self.index)
+
+
+ALL = Part()
+
+
 def class_weights(recipe: Recipe, examples: Examples) -> NDArray[np.float32]:
     """(classes,) float32 weight of each class's training photos; over all of them the weights average 1."""
     counts = np.bincount(examples.truth[examples.train], minlength=examples.classes)
@@ -69,7 +87,9 @@ def order(recipe: Recipe, truth: NDArray[np.int64], purpose: int, epoch: int) ->
     return dice.permutation(np.concatenate(drawn))
 
 
-def batches(recipe: Recipe, examples: Examples, first: int, epochs: int, size: int | None = None) -> Any:
+def batches(
+    recipe: Recipe, examples: Examples, first: int, epochs: int, size: int | None = None, part: Part = ALL
+) -> Any:
     """The batches of fine-tuning, epoch after epoch from `first` on: pictures, one-hot classes and weights.
 
     The pictures are (batch, size, size, 3) float32 RGB, 0-255, shuffled, augmented and mixed anew in each epoch, and
@@ -78,12 +98,20 @@ def batches(recipe: Recipe, examples: Examples, first: int, epochs: int, size: i
 
     With a teacher its logits of the same pictures, before they are shrunk, stand beside the classes: (batch,
     2 * classes).
+
+    Of each batch only this machine's `part` is made, unless pictures are mixed: their partners may be another's. A last
+    batch of few photos may have none for it.
     """
+    total = len(examples.train)
+    made = ALL if recipe.mixup or recipe.cutmix else part
+    here, batch = made.places(total, recipe.batch), len(made.places(recipe.batch, recipe.batch))
+    mine = tf.constant(part.places(recipe.batch, recipe.batch))
+    steps = math.ceil(total / recipe.batch)
     truth, weights = tf.constant(examples.truth), tf.constant(class_weights(recipe, examples))
 
     def draw(epoch: Array) -> tuple[Array, Array]:
         rows = examples.train[order(recipe, examples.truth[examples.train], TUNING, int(epoch))]
-        return rows, _seeds(recipe, TUNING, int(epoch), len(rows))
+        return rows[here], _seeds(recipe, TUNING, int(epoch), len(rows))[here]
 
     def one_epoch(epoch: Any) -> Any:
         rows, seeds = tf.numpy_function(draw, (epoch,), (tf.int64, tf.int64), stateful=False)
@@ -92,19 +120,23 @@ def batches(recipe: Recipe, examples: Examples, first: int, epochs: int, size: i
                                  tf.float32, stateful=False)
         dice = tf.data.Dataset.from_tensor_slices(tf.ensure_shape(dice, (None, 5))).batch(recipe.batch)
         if recipe.augmentation.off:
-            found = _as_they_are(tf.data.Dataset.from_tensor_slices(rows).batch(recipe.batch), examples)
+            found = _as_they_are(tf.data.Dataset.from_tensor_slices(rows).batch(batch), examples)
         else:
-            found = _augmented(tf.data.Dataset.from_tensor_slices((rows, seeds)), recipe, examples).batch(recipe.batch)
-        return tf.data.Dataset.zip(found, dice)
+            found = _augmented(tf.data.Dataset.from_tensor_slices((rows, seeds)), recipe, examples).batch(batch)
+        return tf.data.Dataset.zip(found.concatenate(nothing) if len(here) <= (steps - 1) * batch else found, dice)
+
+    nothing = tf.data.Dataset.from_tensors((tf.zeros((0, *examples.pixels.shape[1:])), tf.zeros((0,), tf.int64)))
 
     def labelled(found: tuple[Any, Any], dice: Any) -> tuple[Any, Any, Any]:
         pictures, labels = found[0], tf.gather(truth, found[1])
         wanted, weight = tf.one_hot(labels, examples.classes), tf.gather(weights, labels)
         if recipe.mixup or recipe.cutmix:
-            pictures, wanted, weight = mix(pictures, wanted, weight, dice)
+            pictures, wanted, weight = (tf.gather(each, mine[mine < tf.shape(found[1], tf.int64)[0]])
+                                        for each in mix(pictures, wanted, weight, dice))
         if teacher := examples.teacher:
-            said = tf.numpy_function(lambda pictures: teacher(np.rint(pictures).astype(np.uint8)), (pictures,),
-                                     tf.float32, stateful=False)
+            said = tf.numpy_function(lambda pictures: teacher(np.rint(pictures).astype(np.uint8)) if len(pictures)
+                                     else np.zeros((0, examples.classes), np.float32), (pictures,), tf.float32,
+                                     stateful=False)
             wanted = tf.concat([wanted, tf.ensure_shape(said, wanted.shape)], axis=1)
         if size is not None and size != pictures.shape[1]:
             pictures = tf.image.resize(pictures, (size, size), tf.image.ResizeMethod.AREA)

@@ -137,6 +137,10 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         self.first, self.tuned = first, tuned
         self._say(f"going on after epoch {len(history) - 1} of fine-tuning")
 
+    def follow(self, history: list[dict[str, float]]) -> None:
+        """Take over what the chief of several machines had found, to decide as it does."""
+        self.history[:] = history
+
     def keep_head(self, model: keras.Model, found: dict[str, float]) -> None:
         """Note the trained head's `loss` and `accuracy`, and check it."""
         self.first = model.get_weights()
@@ -151,9 +155,15 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         self._say(f"{100 * share:g} % fine-tuned: {_validated(found)}")
         self._mixed.append((score(found, CLEAR), kept, model.get_weights()))
 
-    def begin(self, epochs: int, steps: int, save: Callable[[], None]) -> None:
-        """Fine-tuning starts or goes on: so many epochs of so many steps; `save` is called after each."""
-        self._epochs, self._steps, self._save = epochs, steps, save
+    def begin(
+        self, epochs: int, steps: int, save: Callable[[], None],
+        agree: Callable[[Callable[[], dict[str, float]]], dict[str, float]],
+    ) -> None:
+        """Fine-tuning starts or goes on: so many epochs of so many steps; `save` is called after each.
+
+        `agree` gives what the check found, the same on all machines that train together.
+        """
+        self._epochs, self._steps, self._save, self._agree = epochs, steps, save, agree
         self._bar: Bar | None = None
 
     def over(self) -> bool:
@@ -176,7 +186,7 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Keras: an epoch is done."""
-        found = {key: float(logs[key]) for key in ("loss", "accuracy")} | self._check()
+        found = {key: float(logs[key]) for key in ("loss", "accuracy")} | self._agree(self._check)
         if score(found) > max(map(score, self.history[1:]), default=NOTHING):
             self.tuned = self.model.get_weights()
         bar = self._bar or Bar(self._epochs * self._steps)

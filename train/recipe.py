@@ -137,6 +137,9 @@ class Recipe:
     seed: int = 1
     deterministic: bool = False
     """Slower, but the same seed gives the same model twice on one machine."""
+    precision: Literal["auto", "float32", "mixed"] = "auto"
+    """Of fine-tuning's arithmetic. `mixed` is float16 with float32 weights and logits (Micikevicius et al. 2018, "Mixed
+    Precision Training"); `auto` is that on GPUs that are much faster so, else float32."""
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
