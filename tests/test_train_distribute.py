@@ -14,8 +14,10 @@ import textwrap
 import threading
 import warnings
 import zipfile
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -26,6 +28,8 @@ from models.errors import EdgeWatchError, UsageError
 from tests.test_train_fit import class_folders, train
 from train import workers
 from train.pipeline import Part
+from train.quiet import import_tensorflow
+from train.recipe import DEFAULT
 from train.workers import Task, join, read_task
 
 ROOT = Path(__file__).parents[1]
@@ -249,6 +253,16 @@ def test_devices_share_each_batch() -> None:
     """Two machines with two devices each, 10 photos in batches of 7."""
     places = [Part(index, 2, 2).places(10, 7).tolist() for index in range(2)]
     assert places == [[0, 1, 4, 5, 7, 8], [2, 3, 6, 9]]
+
+
+@pytest.mark.parametrize("change", [{"start_size": 32}, {"average": "swa"}])
+def test_what_one_device_alone_can_do_is_refused_in_mixed_precision(change: dict[str, Any]) -> None:
+    import_tensorflow()
+    from train.distribute import devices
+
+    assert devices(replace(DEFAULT, **change)).plain
+    with pytest.raises(UsageError, match=r"start_size and average=swa: expected one device and float32, found .*mixed"):
+        devices(replace(DEFAULT, precision="mixed", **change))
 
 
 def test_workers_that_differ_are_told_in_which_setting(monkeypatch: pytest.MonkeyPatch) -> None:

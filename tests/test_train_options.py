@@ -24,7 +24,7 @@ from train.backbones import at_size, build  # noqa: E402
 from train.fit import fit, optimizer, sizes  # noqa: E402
 from train.head import loss  # noqa: E402
 from train.mixing import mix, throw  # noqa: E402
-from train.pipeline import Examples, batches  # noqa: E402
+from train.pipeline import Examples, Part, batches  # noqa: E402
 
 SIZE = 8
 PLAIN = replace(DEFAULT, batch=4, augmentation=NO_AUGMENTATION)
@@ -103,6 +103,20 @@ def test_mixed_epoch_depends_on_its_number_only_and_the_teacher_sees_the_mixture
         np.testing.assert_allclose(classes.numpy().sum(axis=1), 1.0, rtol=1e-5)
     unmixed = list(batches(replace(PLAIN, augmentation=augmentation), examples, 2, 3))
     assert any((a[0] != b[0]).numpy().any() for a, b in zip(unmixed, late, strict=True))
+
+
+@pytest.mark.parametrize("changes", [{}, {"mixup": 0.4}, {"cutmix": 1.0}], ids=["plain", "mixup", "cutmix"])
+def test_machines_together_learn_from_the_batches_of_one(examples: Examples, changes: dict[str, float]) -> None:
+    """10 photos in batches of 4 for 3 machines; of the last batch the third has nothing, and asks no teacher."""
+    taught = replace(examples, teacher=lambda shown: shown.mean(axis=(1, 2), dtype=np.float32))
+    recipe = replace(PLAIN, **changes)  # type: ignore[arg-type]
+    parts = [list(batches(recipe, taught, 0, 2, part=Part(index, 3))) for index in range(3)]
+    assert [len(pictures) for pictures, *_ in parts[2][:3]] == [1, 1, 0]
+    for whole, *shares in zip(batches(recipe, taught, 0, 2), *parts, strict=True):
+        for one, *several in zip(whole, *shares, strict=True):
+            np.testing.assert_array_equal(one[0::3], several[0])
+            np.testing.assert_array_equal(one[1::3], several[1])
+            np.testing.assert_array_equal(one[2::3], several[2])
 
 
 # Growing sizes

@@ -129,8 +129,12 @@ def _fine_tune(
     epochs, steps = length(recipe, len(examples.train))
     copies = Copies(model, found, recipe)
     tuned = copies.model
+    # Before it is compiled: Keras would compile what it clones, and with copies of what it was compiled with.
+    models = {size: at_size(tuned, backbone, size) for *_, size in sizes(recipe, 0, epochs) if size < recipe.size}
     learned = (Taught(recipe), [accuracy]) if examples.teacher else (loss(recipe), ["accuracy"])
     copies.compile(lambda: optimizer(recipe, steps, epochs), *learned)
+    for small in models.values():
+        small.compile(tuned.optimizer, learned[0], weighted_metrics=[], metrics=learned[1], jit_compile=False)
     if partial and partial.state:
         copies.assign(tuned.variables, partial.state.arrays["model"])
         copies.assign(tuned.optimizer.variables, partial.state.arrays["optimizer"])
@@ -154,12 +158,10 @@ def _fine_tune(
     # With `ema` each size begins with the mean of the one before: when a fit ends, Keras puts it in the weights' place.
     for first, last, size in sizes(recipe, done, epochs):
         if not keeper.over():
-            shown = tuned if size == recipe.size else at_size(tuned, backbone, size)
-            if shown is not tuned:
-                shown.compile(tuned.optimizer, learned[0], weighted_metrics=[], metrics=learned[1], jit_compile=False)
             with copies.together():
-                shown.fit(batches(recipe, examples, first, last, size, found.part), initial_epoch=first, epochs=last,
-                          steps_per_epoch=steps, callbacks=[mean, keeper], verbose=0, shuffle=False)
+                models.get(size, tuned).fit(
+                    batches(recipe, examples, first, last, size, found.part), initial_epoch=first, epochs=last,
+                    steps_per_epoch=steps, callbacks=[mean, keeper], verbose=0, shuffle=False)
 
 
 def sizes(recipe: Recipe, done: int, epochs: int) -> Iterator[tuple[int, int, int]]:

@@ -116,8 +116,8 @@ def batches(
     def one_epoch(epoch: Any) -> Any:
         rows, seeds = tf.numpy_function(draw, (epoch,), (tf.int64, tf.int64), stateful=False)
         rows, seeds = tf.ensure_shape(rows, (None,)), tf.ensure_shape(seeds, (None, 2))
-        dice = tf.numpy_function(lambda epoch, rows: throw(recipe, TUNING, int(epoch), len(rows)), (epoch, rows),
-                                 tf.float32, stateful=False)
+        dice = tf.numpy_function(lambda epoch: throw(recipe, TUNING, int(epoch), total), (epoch,), tf.float32,
+                                 stateful=False)
         dice = tf.data.Dataset.from_tensor_slices(tf.ensure_shape(dice, (None, 5))).batch(recipe.batch)
         if recipe.augmentation.off:
             found = _as_they_are(tf.data.Dataset.from_tensor_slices(rows).batch(batch), examples)
