@@ -203,7 +203,7 @@ for name, strategy, policy in (("one", tf.distribute.get_strategy(), "float32"),
     found[name] = history, model.get_weights()
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
     if name == "mixed":
-        assert copies.model.get_layer("pool").compute_dtype == "float16"
+        assert copies.model.get_layer("features").compute_dtype == "float16"
         assert copies.model.get_layer("logits").compute_dtype == "float32"
 one, two, mixed = (found[name] for name in ("one", "two", "mixed"))
 for key in one[0]:
