@@ -85,21 +85,21 @@ def _mean(options: Mapping[str, Any], image: Any, axes: Any) -> Any:
     return tf.reduce_mean(image, [int(axis) for axis in np.ravel(axes)], keepdims=bool(options["keepDims"]))
 
 
-def _pool(options: Mapping[str, Any], image: Any, kind: str) -> Any:
-    return tf.nn.pool(image, (options["filterHeight"], options["filterWidth"]), kind,
-                      (options["strideH"], options["strideW"]), _padding(options))
+def _pool(options: Mapping[str, Any], image: Any, pool: Callable[..., Any]) -> Any:
+    return pool(image, (options["filterHeight"], options["filterWidth"]), (options["strideH"], options["strideW"]),
+                _padding(options))
 
 
 _OPERATORS: dict[str, Callable[..., Any]] = {
     "ADD": lambda options, a, b: tf.add(a, b),
-    "AVERAGE_POOL_2D": lambda options, image: _pool(options, image, "AVG"),
+    "AVERAGE_POOL_2D": lambda options, image: _pool(options, image, tf.nn.avg_pool2d),
     "CONCATENATION": lambda options, *parts: tf.concat(parts, options["axis"]),
     "CONV_2D": _convolution,
     "DEPTHWISE_CONV_2D": _depthwise,
     "FULLY_CONNECTED": _dense,
     "HARD_SWISH": lambda options, value: value * tf.nn.relu6(value + 3) / 6,
     "LOGISTIC": lambda options, value: tf.sigmoid(value),
-    "MAX_POOL_2D": lambda options, image: _pool(options, image, "MAX"),
+    "MAX_POOL_2D": lambda options, image: _pool(options, image, tf.nn.max_pool2d),
     "MEAN": _mean,
     "MUL": lambda options, a, b: tf.multiply(a, b),
     "PAD": lambda options, image, room: tf.pad(image, room),

@@ -47,7 +47,7 @@ def to_int8(
     Args:
         model: a float .tflite file with a fixed batch of 1.
         pictures: (n, size, size, 3) uint8 RGB, class-balanced, in an order that goes round the classes.
-        target: `xnnpack` takes HARD_SWISH apart, `any` leaves it whole.
+        target: `xnnpack` takes HARD_SWISH and pools apart, `any` leaves them whole.
         io: how pictures go in and logits come out.
         tuning: whether to fine-tune.
         seed: of everything random: the same model, pictures and seed give the same file.
@@ -60,7 +60,7 @@ def to_int8(
     made = Made()
     with quiet(debug):
         started = time.monotonic()
-        network, made.recipe = prepare(model, pictures, hard_swish=target == "xnnpack")
+        network, made.recipe = prepare(model, pictures, xnnpack=target == "xnnpack")
         teacher = network.copy()
         rounded = round_weights(network, pictures[:SHAPED])
         made.recipe["rounded"] = (f"weights of {rounded} layers, so that their errors cancel on "
@@ -96,19 +96,19 @@ def to_int8(
     return made
 
 
-def prepare(model: bytes, pictures: NDArray[np.uint8], hard_swish: bool) -> tuple[Network, dict[str, Any]]:
+def prepare(model: bytes, pictures: NDArray[np.uint8], xnnpack: bool) -> tuple[Network, dict[str, Any]]:
     """A float .tflite file as a network that suits integers and computes the same, and what was done to it.
 
     Args:
         model: with a fixed batch of 1.
         pictures: (n, size, size, 3) uint8 RGB.
-        hard_swish: whether HARD_SWISH is taken apart.
+        xnnpack: whether what XNNPACK cannot compute in int8 is taken apart.
 
     Raises:
         EdgeWatchError: a layer that cannot be made integer.
     """
     network = read(model)
-    done = rewrite(network, hard_swish)
+    done = rewrite(network, xnnpack)
     return network, {"rewritten": done, "shaped": _shape(network, pictures[:SHAPED])}
 
 

@@ -175,7 +175,7 @@ def _make(job: Job, model: bytes) -> Made:
     if job.scheme == "int16x8":
         assert images is not None
         with quiet(job.debug):
-            network, recipe = prepare(model, images, hard_swish=True)
+            network, recipe = prepare(model, images, xnnpack=True)
         recipe["ranges"] = f"measured on all {len(images)} pictures by TensorFlow's own converter"
         made = Made(job.source.int16x8(write(network), images), recipe)
     else:

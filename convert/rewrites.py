@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.graph import NO_ACTIVATION, RELU, RELU6, VALID, Layer, Network
+from convert.graph import NO_ACTIVATION, RELU, RELU6, SAME, VALID, Layer, Network
 from convert.quantize import WEIGHTS
 
 INPUT_AXIS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 1}
@@ -14,12 +14,12 @@ _PASSING = ("MEAN", "AVERAGE_POOL_2D", "MAX_POOL_2D", "PAD", "RESHAPE", "SQUEEZE
 Vector = NDArray[np.float32]
 
 
-def rewrite(network: Network, hard_swish: bool = True) -> list[str]:
+def rewrite(network: Network, xnnpack: bool = True) -> list[str]:
     """Do all rewrites, in place.
 
     Args:
         network: a float one.
-        hard_swish: also take HARD_SWISH apart, which XNNPACK cannot compute in int8.
+        xnnpack: also put others in the place of layers that XNNPACK cannot compute in int8.
 
     Returns:
         What was done, a few words each; empty where nothing was.
@@ -28,12 +28,14 @@ def rewrite(network: Network, hard_swish: bool = True) -> list[str]:
     add_biases(network)
     if count := shift_first(network):
         done.append(f"{count} scaling of the input made one addition")
-    if hard_swish and (count := open_hard_swish(network)):
+    if xnnpack and (count := open_hard_swish(network)):
         done.append(f"{count} HARD_SWISH made x * relu6(x + 3), the sixth folded into the next weights")
     if count := fold_factors(network):
         done.append(f"{count} constant factors folded into the next weights")
     if count := dense_by_channel(network):
         done.append(f"{count} dense layer made a 1 x 1 convolution, which has a scale for each class")
+    if xnnpack and (count := pools_by_weights(network)):
+        done.append(f"{count} pools made depthwise convolutions")
     return done
 
 
@@ -134,6 +136,52 @@ def dense_by_channel(network: Network) -> int:
     return count
 
 
+def pools_by_weights(network: Network) -> int:
+    """Make the pools that XNNPACK does not compute in int8 depthwise convolutions; how many.
+
+    Those are average pools, and pools of one place that leave out the places between, as in ResNet50V2. An average
+    does not count what lies beyond the edge: where padding makes the weights do so, a product with a constant map
+    follows.
+    """
+    count = 0
+    for layer in list(network.layers):
+        if layer.kind not in ("AVERAGE_POOL_2D", "MAX_POOL_2D"):
+            continue
+        high, wide = layer.options["filterHeight"], layer.options["filterWidth"]
+        if layer.kind == "MAX_POOL_2D" and (high, wide) != (1, 1):
+            continue
+        name, shape = network.tensors[layer.output].name, network.tensors[layer.output].shape
+        weights = network.add(f"{name}/weights", (1, high, wide, shape[3]),
+                              np.full((1, high, wide, shape[3]), 1 / (high * wide), np.float32))
+        bias = network.add(f"{name}/bias", (shape[3],), np.zeros(shape[3], np.float32))
+        options = {key: layer.options[key] for key in ("padding", "strideW", "strideH", "fusedActivationFunction")}
+        by = [Layer("DEPTHWISE_CONV_2D", [layer.inputs[0], weights, bias], layer.output,
+                    options | {"depthMultiplier": 1, "dilationWFactor": 1, "dilationHFactor": 1})]
+        counted = _counted(network, layer)
+        if (counted < high * wide).any():
+            by[0].output, by[0].options["fusedActivationFunction"] = network.add(f"{name}/sum", shape), NO_ACTIVATION
+            edges = network.add(f"{name}/edges", counted.shape, (high * wide / counted).astype(np.float32))
+            by.append(Layer("MUL", [by[0].output, edges], layer.output,
+                            {"fusedActivationFunction": layer.activation}))
+        network.replace(layer, by)
+        count += 1
+    return count
+
+
+def _counted(network: Network, layer: Layer) -> Vector:
+    """(1, height, width, 1): how many places of the picture each place of a pool sees."""
+    source, target = (network.tensors[each].shape[1:3] for each in (layer.inputs[0], layer.output))
+    seen = []
+    for length, places, size, stride in zip(source, target, (layer.options["filterHeight"],
+                                            layer.options["filterWidth"]), (layer.options["strideH"],
+                                            layer.options["strideW"]), strict=True):
+        before = max(0, (places - 1) * stride + size - length) // 2 if layer.options["padding"] == SAME else 0
+        first = np.arange(places) * stride - before
+        seen.append(np.minimum(first + size, length) - np.maximum(first, 0))
+    counted: Vector = np.outer(*seen).reshape(1, *target, 1).astype(np.float32)
+    return counted
+
+
 def fold_dead(network: Network, highest: dict[int, Vector]) -> int:
     """Fold the gates that dead squeeze-excite units make constant; how many.
 
@@ -186,7 +234,7 @@ def _factor(network: Network, layer: Layer | None) -> Vector | None:
         return None
     factor = network.constant(layer.inputs[1])
     channels = network.tensors[layer.output].shape[-1]
-    if factor is None or factor.size not in (1, channels) or factor.shape[-1:] not in ((), (1,), (channels,)):
+    if factor is None or (factor.size != 1 and (factor.size, *factor.shape[-1:]) != (channels, channels)):
         return None
     return factor.reshape(-1).astype(np.float32)
 

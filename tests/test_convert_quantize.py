@@ -148,7 +148,7 @@ def test_constants_of_sums_and_products_are_planned_as_they_are_stored(tmp_path:
 @given(NETWORKS, st.booleans())
 @settings(max_examples=50, deadline=None)
 def test_drawn_network_is_integer_and_answers_as_planned_or_says_why_not(network: Network, opened: bool) -> None:
-    rewrite(network, hard_swish=opened)
+    rewrite(network, xnnpack=opened)
     ranges = widest(network, SMALL)
     if said := refusal(lambda: quantize(network, ranges)):
         assert "\n" not in said

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convert.graph import NO_ACTIVATION, RELU, RELU6, VALID, Layer, Network, read, write
+from convert.graph import NO_ACTIVATION, RELU, RELU6, SAME, VALID, Layer, Network, read, write
 from convert.ranges import equalize, reach, shrink_linear, swishes, whole_steps
 from convert.rewrites import (
     absorbs,
@@ -19,6 +19,7 @@ from convert.rewrites import (
     fold_dead,
     fold_factors,
     open_hard_swish,
+    pools_by_weights,
     rewrite,
     shift_first,
 )
@@ -87,7 +88,7 @@ def test_backbone_is_rewritten_exactly_as_a_whole(name: str) -> None:
 
 def test_target_with_hard_swish_of_its_own_keeps_it() -> None:
     network = read(float_file("mobilenet_v3_small"))
-    assert not any("HARD_SWISH" in text for text in rewrite(network, hard_swish=False))
+    assert not any("HARD_SWISH" in text for text in rewrite(network, xnnpack=False))
     assert kinds(network)["HARD_SWISH"] == 18
     assert spread_off(answers(float_file("mobilenet_v3_small"), SHOWN), answers(network, SHOWN)) < EXACT
 
@@ -120,8 +121,44 @@ def test_layers_without_a_bias_are_given_one_of_0() -> None:
 def test_network_with_a_layer_of_every_kind_is_rewritten_exactly() -> None:
     network = everything()
     expected = answers(network, SMALL)
-    assert len(rewrite(network)) == 4
+    assert len(rewrite(network)) == 5
     assert spread_off(expected, answers(network, SMALL)) < EXACT
+
+
+# Pools
+
+
+@pytest.mark.parametrize(("kind", "side", "stride", "padding", "places", "edges"), [
+    pytest.param("AVERAGE_POOL_2D", 3, 1, SAME, 12, True, id="as in InceptionV3"),
+    pytest.param("AVERAGE_POOL_2D", 3, 2, SAME, 6, True, id="padded on one side"),
+    pytest.param("AVERAGE_POOL_2D", 2, 2, SAME, 6, False, id="nothing to pad"),
+    pytest.param("AVERAGE_POOL_2D", 5, 3, VALID, 3, False, id="valid"),
+    pytest.param("MAX_POOL_2D", 1, 2, VALID, 6, False, id="as in ResNet50V2"),
+    pytest.param("MAX_POOL_2D", 1, 2, SAME, 6, False, id="one place"),
+])
+def test_pool_that_xnnpack_does_not_have_becomes_a_convolution_that_gives_the_same(
+    kind: str, side: int, stride: int, padding: int, places: int, edges: bool
+) -> None:
+    net = Builder(12)
+    found = net.layer(kind, [net.convolution(0, 144)], (1, places, places, 144), filterHeight=side, filterWidth=side,
+                      strideH=stride, strideW=stride, padding=padding, fusedActivationFunction=RELU)
+    flat = net.reshape(net.convolution(found, 2), (1, places * places * 2))
+    net.dense(flat, 4)
+    expected = answers(net.network, SMALL)
+    assert pools_by_weights(net.network) == 1
+    assert kinds(net.network)["MUL"] == edges
+    assert spread_off(expected, answers(net.network, SMALL)) < EXACT
+    assert fold_factors(net.network) == 0, "as many places as channels make no factor of channels"
+    assert pools_by_weights(net.network) == 0
+
+
+def test_pools_that_xnnpack_has_and_other_targets_stay() -> None:
+    net = Builder(12)
+    net.dense(net.mean(net.pool("MAX_POOL_2D", net.convolution(0, 4))), 4)
+    assert pools_by_weights(net.network) == 0
+    other = Builder(12)
+    other.dense(other.mean(other.pool("AVERAGE_POOL_2D", other.convolution(0, 4))), 4)
+    assert not any("pool" in text for text in rewrite(other.network, xnnpack=False))
 
 
 # The scaling of the input

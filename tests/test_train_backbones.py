@@ -11,13 +11,19 @@ from urllib.error import HTTPError, URLError
 import numpy as np
 import pytest
 
+from convert.flatbuffer import read_graph, require_integer
+from convert.int8 import to_int8
+from convert.speed import partitions
+from convert.trial import try_out
 from models.errors import EdgeWatchError, UsageError
-from train.names import FAMILIES, NARROW, parse
+from tests.backbones import saved
+from tests.layers import answers, pictures
+from train.names import NARROW, parse
 from train.quiet import import_tensorflow
 
 import_tensorflow()
 keras = pytest.importorskip("keras")
-from train.backbones import DEVIATION, build  # noqa: E402
+from train.backbones import DEVIATION, build, require_layer  # noqa: E402
 
 apps = keras.applications
 KERAS: dict[str, tuple[Callable[..., Any], Callable[[Any], Any], dict[str, Any]]] = {
@@ -44,7 +50,7 @@ def picture(size: int) -> np.ndarray:
 
 def features(model: Any, image: np.ndarray) -> np.ndarray:
     """(1, channels): what comes out of the backbone inside a classifier."""
-    return np.asarray(keras.Model(model.input, model.get_layer("pool").output)(image, training=False))
+    return np.asarray(keras.Model(model.input, model.get_layer("features").output)(image, training=False))
 
 
 def same(found: np.ndarray, expected: np.ndarray) -> None:
@@ -55,7 +61,7 @@ def same(found: np.ndarray, expected: np.ndarray) -> None:
 
 def documented(name: str, size: int, weights: str | None) -> tuple[Any, Callable[[np.ndarray], np.ndarray]]:
     """Keras' own network of that name, and the way from a raw picture to its pooled features."""
-    family, width = parse(name)
+    family, width, _ = parse(name)
     make, preprocess, options = KERAS[family]
     options = options | ({"alpha": width} if family in NARROW else {})
     network = make(include_top=False, input_shape=(size, size, 3), weights=weights, pooling="avg", **options)
@@ -63,7 +69,7 @@ def documented(name: str, size: int, weights: str | None) -> tuple[Any, Callable
 
 
 @pytest.mark.filterwarnings("ignore:.*`input_shape` is undefined:UserWarning")
-@pytest.mark.parametrize("name", [*FAMILIES, "mobilenet_v1_0.25", "mobilenet_v2_0.35", "mobilenet_v3_small_0.75"])
+@pytest.mark.parametrize("name", [*KERAS, "mobilenet_v1_0.25", "mobilenet_v2_0.35", "mobilenet_v3_small_0.75"])
 def test_backbone_scales_as_keras_documents_and_ends_in_logits(name: str) -> None:
     keras.utils.set_random_seed(7)
     model, backbone = build(name, "none", 64, classes=5)
@@ -73,6 +79,63 @@ def test_backbone_scales_as_keras_documents_and_ends_in_logits(name: str) -> Non
     same(features(model, picture(64)), expected)
     kernel, bias = model.get_layer("logits").get_weights()
     same(np.asarray(model(picture(64), training=False)), expected @ kernel + bias)  # And no softmax.
+
+
+@pytest.mark.parametrize(("name", "size", "last"), [
+    ("resnet50_v2@conv2_block3_out", 32, (4, 4, 256)), ("inception_v3@mixed0", 96, (9, 9, 256)),
+])
+def test_cut_network_scales_as_keras_documents_and_becomes_one_of_integers(
+    tmp_path: Path, name: str, size: int, last: tuple[int, ...]
+) -> None:
+    keras.utils.set_random_seed(7)
+    model, backbone = build(name, "none", size, classes=5)
+    assert (backbone.layers[-1].name, backbone.output.shape[1:]) == (name.partition("@")[2], last)
+    preprocess = {"resnet50_v2": apps.resnet_v2, "inception_v3": apps.inception_v3}
+    shown = preprocess[name.partition("@")[0]].preprocess_input(picture(size))
+    same(features(model, picture(size)), np.asarray(backbone(shown, training=False)).mean(axis=(1, 2)))
+    integers(model, size, tmp_path)
+
+
+def integers(model: Any, size: int, folder: Path) -> None:
+    """An untrained network as integers answers as it does, in one piece for XNNPACK."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.moving_variance.assign(np.linspace(0.5, 1.5, layer.moving_variance.shape[0]))
+    model_file, shown = saved(model), pictures(8, size)
+    made = to_int8(model_file, shown, tuning="never").content
+    require_integer(read_graph(made), size, 5)
+    (folder / "model.tflite").write_bytes(made)
+    try_out(folder / "model.tflite")
+    assert partitions(folder / "model.tflite") == (1, {"QUANTIZE": 2})
+    expected = answers(model_file, shown)
+    assert np.abs(answers(made, shown) - expected).max() < 0.3 * expected.std()
+
+
+@pytest.mark.parametrize(("name", "hidden", "weights"), [
+    # C1, C3, C5 and F6 as in the paper's section II.B, but with three colours, and C3 of all maps.
+    ("lenet", 84, {"c1": 6 * 76, "c3": 16 * 151, "c5": 48120, "hidden": 10164, "logits": 85 * 5}),
+    ("shallownet", 0, {"conv": 32 * 28, "logits": (32 * 32 * 32 + 1) * 5}),
+    ("minivgg", 512, {"conv1_1": 32 * 28, "norm1_1": 4 * 32, "conv1_2": 32 * 289, "norm1_2": 4 * 32,
+                      "conv2_1": 64 * 289, "norm2_1": 4 * 64, "conv2_2": 64 * 577, "norm2_2": 4 * 64,
+                      "hidden": (8 * 8 * 64 + 1) * 512, "logits": 513 * 5}),
+])
+def test_small_networks_are_those_that_were_published_and_become_integers(
+    tmp_path: Path, name: str, hidden: int, weights: dict[str, int]
+) -> None:
+    keras.utils.set_random_seed(7)
+    model, backbone = build(name, "none", 32, classes=5, head="flat", hidden=hidden)
+    found = {layer.name: layer.count_params() for layer in [*backbone.layers, *model.layers]
+             if layer is not backbone and layer.count_params()}
+    assert found == weights
+    integers(model, 32, tmp_path)
+
+
+def test_layer_that_is_not_there_is_refused_with_those_that_are_near() -> None:
+    with pytest.raises(UsageError) as found:
+        require_layer("mobilenet_v1_0.25@conv_pw_13_rel", 32)
+    assert str(found.value) == ("--backbone mobilenet_v1_0.25@conv_pw_13_rel: expected a layer of mobilenet_v1_0.25, "
+                                "found none of that name; near are conv_pw_13_relu, conv_pw_3_relu, conv_pw_1_relu")
+    require_layer("mobilenet_v1_0.25@conv_pw_13_relu", 32)
 
 
 FILES = {
@@ -139,18 +202,21 @@ def test_download_that_fails_gives_one_reason(
 
 
 @pytest.mark.parametrize(("name", "expected"), [
-    ("mobilenet_v2", ("mobilenet_v2", 1.0)),
-    ("mobilenet_v2_0.35", ("mobilenet_v2", 0.35)),
-    ("mobilenet_v1_0.25", ("mobilenet_v1", 0.25)),
-    ("mobilenet_v3_large_minimalistic_0.75", ("mobilenet_v3_large_minimalistic", 0.75)),
-    ("efficientnet_b0", ("efficientnet_b0", 1.0)),
+    ("mobilenet_v2", ("mobilenet_v2", 1.0, "")),
+    ("mobilenet_v2_0.35", ("mobilenet_v2", 0.35, "")),
+    ("mobilenet_v1_0.25", ("mobilenet_v1", 0.25, "")),
+    ("mobilenet_v3_large_minimalistic_0.75", ("mobilenet_v3_large_minimalistic", 0.75, "")),
+    ("efficientnet_b0", ("efficientnet_b0", 1.0, "")),
+    ("inception_v3@mixed5", ("inception_v3", 1.0, "mixed5")),
+    ("mobilenet_v2_0.35@block_13_expand_relu", ("mobilenet_v2", 0.35, "block_13_expand_relu")),
 ])
-def test_parse_tells_family_and_width(name: str, expected: tuple[str, float]) -> None:
+def test_parse_tells_family_width_and_layer(name: str, expected: tuple[str, float, str]) -> None:
     assert parse(name) == expected
 
 
 @pytest.mark.parametrize("name", ["mobilenet", "mobilenet_v2_", "mobilenet_v2_0", "mobilenet_v2_3", "mobilenet_v2_a",
-                                  "efficientnet_b0_0.5", "efficientnet_b1", ""])
+                                  "efficientnet_b0_0.5", "efficientnet_b1", "", "inception_v3@", "@mixed5",
+                                  "resnet50_v2_0.5", "vgg@pool1"])
 def test_parse_refuses_and_lists_the_families(name: str) -> None:
-    with pytest.raises(UsageError, match=r"expected mobilenet_v1, mobilenet_v2, .*, efficientnet_b0, found"):
+    with pytest.raises(UsageError, match=r"expected mobilenet_v1, mobilenet_v2, .*, minivgg, found .*; choose one"):
         parse(name)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 from urllib.error import HTTPError, URLError
 
 import keras
 import numpy as np
 
-from models.errors import EdgeWatchError
+from models.errors import EdgeWatchError, UsageError
+from train import scratch
 from train.names import FAMILIES, NARROW, parse
+from train.recipe import Head
 
 DEVIATION = (0.229, 0.224, 0.225)
 """Of ImageNet's red, green and blue, 0-1."""
@@ -20,7 +23,7 @@ DEVIATION = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, slots=True)
 class Backbone:
-    """A Keras application, the scaling of raw 0-255 that it was trained with, and what it is called with.
+    """A Keras application or what is called like one, the scaling of raw 0-255 that it takes, and further arguments.
 
     Without a `scale` its first layers are its scaling.
     """
@@ -31,6 +34,7 @@ class Backbone:
 
 
 MINUS_TO_PLUS_ONE = (1 / 127.5, -1.0)
+ZERO_TO_ONE = (1 / 255, 0.0)
 # MobileNetV3's own scaling is switched off: it is the same, and one place for it is enough.
 BARE = {"include_preprocessing": False}
 
@@ -44,42 +48,83 @@ REGISTRY = {
     "mobilenet_v3_large_minimalistic": Backbone(
         keras.applications.MobileNetV3Large, MINUS_TO_PLUS_ONE, BARE | {"minimalistic": True}),
     "efficientnet_b0": Backbone(keras.applications.EfficientNetB0, None, {}),
+    "resnet50_v2": Backbone(keras.applications.ResNet50V2, MINUS_TO_PLUS_ONE, {}),
+    "inception_v3": Backbone(keras.applications.InceptionV3, MINUS_TO_PLUS_ONE, {}),
+    "lenet": Backbone(scratch.lenet, MINUS_TO_PLUS_ONE, {}),
+    "shallownet": Backbone(scratch.shallownet, ZERO_TO_ONE, {}),
+    "minivgg": Backbone(scratch.minivgg, ZERO_TO_ONE, {}),
 }
 if tuple(REGISTRY) != FAMILIES:
     raise AssertionError(f"train/names.py and train/backbones.py disagree: {FAMILIES}, {tuple(REGISTRY)}")
 
 
 def build(
-    name: str, weights: str, size: int, classes: int, dropout: float = 0.0, decay: float = 0.0
+    name: str, weights: str, size: int, classes: int, dropout: float = 0.0, decay: float = 0.0, head: Head = "mean",
+    hidden: int = 0,
 ) -> tuple[keras.Model, keras.Model]:
     """A classifier: raw 0-255 RGB in, logits out; scaling is inside, softmax is not.
+
+    Its layers are `scale`, where the backbone has none of its own, the backbone, `features`, `hidden` if there is one,
+    `dropout` and `logits`.
 
     Args:
         name: a backbone as in `train.names`.
         weights: `imagenet`, `none` or a file of the backbone's weights.
         size: pixels a side of the input.
         classes: number of outputs.
-        dropout: share of the pooled features that is dropped in training.
+        dropout: share of what the logits are made of that is dropped in training.
         decay: weight of the squares of the head's weights in the loss.
+        head: whether the features are the mean of each channel, or all of its places.
+        hidden: units of a layer between the features and the logits; 0 for none.
 
     Returns:
         The classifier and, within it, the backbone.
 
     Raises:
-        EdgeWatchError: there is no such backbone, or its weights do not fit or cannot be downloaded.
+        UsageError: there is no such backbone or layer.
+        EdgeWatchError: its weights do not fit or cannot be downloaded.
     """
     scale = REGISTRY[parse(name)[0]].scale
     backbone = _backbone(name, weights, size)
     image = keras.Input((size, size, 3), name="image")
     scaled = keras.layers.Rescaling(*scale, name="scale")(image) if scale else image
-    pooled = keras.layers.GlobalAveragePooling2D(name="pool")(backbone(scaled))
-    kept = keras.layers.Dropout(dropout, name="dropout")(pooled)
-    head = keras.layers.Dense(classes, kernel_regularizer=keras.regularizers.L2(decay), name="logits")
-    return keras.Model(image, head(kept), name="classifier"), backbone
+    kind = keras.layers.GlobalAveragePooling2D if head == "mean" else keras.layers.Flatten
+    found, small = kind(name="features")(backbone(scaled)), keras.regularizers.L2(decay)
+    if hidden:
+        found = keras.layers.Dense(hidden, "relu", kernel_regularizer=small, name="hidden")(found)
+    kept = keras.layers.Dropout(dropout, name="dropout")(found)
+    last = keras.layers.Dense(classes, kernel_regularizer=small, name="logits")
+    return keras.Model(image, last(kept), name="classifier"), backbone
+
+
+def require_layer(name: str, size: int) -> None:
+    """Refuse at once the layer that a backbone is cut at, if there is no such one.
+
+    Raises:
+        UsageError: the network has no such layer.
+    """
+    if parse(name)[2]:
+        try:
+            _backbone(name, "none", size)
+        finally:
+            # Where Keras names layers by numbers it would count on, and these would not be there any more.
+            keras.backend.clear_session()
 
 
 def _backbone(name: str, weights: str, size: int) -> keras.Model:
-    family, width = parse(name)
+    network, _, layer = name.partition("@")
+    whole = _whole(network, weights, size)
+    if not layer:
+        return whole
+    names = [found.name for found in whole.layers if len(found.output.shape) == 4][1:]  # All but the input.
+    if layer not in names:
+        raise UsageError(f"--backbone {name}: expected a layer of {network}, found none of that name; near are "
+                         f"{', '.join(get_close_matches(layer, names, 3, 0.0))}")
+    return keras.Model(whole.input, whole.get_layer(layer).output, name=whole.name)
+
+
+def _whole(name: str, weights: str, size: int) -> keras.Model:
+    family, width, _ = parse(name)
     entry = REGISTRY[family]
     options = {"input_shape": (size, size, 3), "include_top": False, **entry.options}
     if family in NARROW:

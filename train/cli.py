@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from models.errors import EdgeWatchError, UsageError, run
 from train import stop
-from train.names import FAMILIES
-from train.recipe import DEFAULT, Recipe, apply, override, read_recipe
+from train.names import FAMILIES, FORMS
+from train.recipe import DEFAULT, Recipe, apply, override, read_recipe, require_whole
 
 if TYPE_CHECKING:
     from train.partial import Partial
@@ -88,8 +88,7 @@ def _recipe_options(group: argparse._ArgumentGroup) -> None:
                        help="one setting of a recipe, as label_smoothing=0.1, augmentation.flip=0 or augmentation=none "
                             "(may be given again)")
     group.add_argument("--backbone", metavar="NAME",
-                       help=f"{', '.join(FAMILIES)}; all but the last also with a width, as mobilenet_v2_0.35 "
-                            f"(default: {DEFAULT.backbone})")
+                       help=f"{', '.join(FAMILIES)}; {FORMS} (default: {DEFAULT.backbone})")
     group.add_argument("--weights", metavar="imagenet|none|FILE", help="what training starts from: a download, nothing "
                        f"or a .weights.h5 file (default: {DEFAULT.weights})")
     group.add_argument("--teacher", metavar="none|BUNDLE", help="a float bundle of the same photos, usually of a "
@@ -170,8 +169,10 @@ def _fit(arguments: argparse.Namespace, command: str) -> int:
         from train.quiet import import_tensorflow
 
         import_tensorflow()
+        from train.backbones import require_layer
         from train.job import Job, train
 
+        require_layer(recipe.backbone, recipe.size)
         train(Job(data, labels, described, recipe, out, name, number, command, arguments.force,
                   partial, arguments.split, taught), partial.work, say)
         partial.finish()
@@ -207,7 +208,7 @@ def recipe_of(arguments: argparse.Namespace) -> Recipe:
     """The recipe of a command line: what the recipe file says, over it --set, and over that the options.
 
     Raises:
-        UsageError: something in it cannot be meant, or the weights are no file.
+        UsageError: something in it cannot be meant, or not together, or the weights are no file.
     """
     recipe = read_recipe(arguments.recipe) if arguments.recipe else DEFAULT
     for setting in arguments.set:
@@ -215,6 +216,7 @@ def recipe_of(arguments: argparse.Namespace) -> Recipe:
     for key in ("backbone", "weights", "teacher", "unfreeze", "size", "epochs", "seed", "deterministic"):
         if (value := getattr(arguments, key)) is not None:
             recipe = apply(recipe, {key: value}, f"--{key}")
+    require_whole(recipe)
     weights = recipe.weights
     if weights not in ("imagenet", "none") and not Path(weights).is_file():
         raise UsageError(f"--weights: expected imagenet, none or a file, found {weights}, which does not exist; "

@@ -92,7 +92,8 @@ def _classifier(recipe: Recipe, classes: int) -> tuple[keras.Model, keras.Model]
     if recipe.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(recipe.seed)
-    model, backbone = build(recipe.backbone, recipe.weights, recipe.size, classes, recipe.dropout, recipe.decay)
+    model, backbone = build(recipe.backbone, recipe.weights, recipe.size, classes, recipe.dropout, recipe.decay,
+                            recipe.head, recipe.hidden)
     backbone.trainable = False
     return model, backbone
 

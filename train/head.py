@@ -54,7 +54,7 @@ def accuracy(wanted: Any, logits: Any) -> Any:
 
 
 def fit_head(model: keras.Model, recipe: Recipe, examples: Examples, working: Path) -> dict[str, float]:
-    """Train the layer `logits` of a classifier until it no longer changes; the other layers stay as they are.
+    """Train the head of a classifier until it no longer changes; what comes before its features stays as it is.
 
     It learns from each training photo as it is, mirrored, in grey and both: augmented views made it worse.
 
@@ -69,7 +69,8 @@ def fit_head(model: keras.Model, recipe: Recipe, examples: Examples, working: Pa
     """
     features = _features(model, examples, working)
     truth, weights = np.tile(examples.truth[examples.train], len(VIEWS)), class_weights(recipe, examples)
-    head = keras.Sequential([keras.Input(features.shape[1:]), model.get_layer("logits")])
+    head = keras.Sequential([keras.Input(features.shape[1:]),
+                             *(layer for layer in model.layers if layer.name in ("hidden", "logits"))])
     steps = -(-len(truth) // BATCH)
     rate = keras.optimizers.schedules.CosineDecay(recipe.head_rate, steps * recipe.head_epochs)
     head.compile(keras.optimizers.Adam(rate), loss(recipe), metrics=["accuracy"], weighted_metrics=[],
@@ -90,6 +91,7 @@ def fit_head(model: keras.Model, recipe: Recipe, examples: Examples, working: Pa
     history = head.fit(data, epochs=recipe.head_epochs, steps_per_epoch=steps, verbose=0, shuffle=False,
                        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: stop.check())]).history
     features.close()
+    features.path.unlink()  # Flattened features are many.
     return {key: float(history[key][-1]) for key in ("loss", "accuracy")}
 
 
@@ -102,11 +104,11 @@ VIEWS = (same, infrared, mirrored(same), mirrored(infrared))
 
 
 def _features(model: keras.Model, examples: Examples, working: Path) -> Store:
-    """(views x photos, channels) float32: what the backbone says of each training photo, view after view."""
-    pool = keras.Model(model.input, model.get_layer("pool").output)
-    network = keras_network(pool)
+    """(views x photos, features) float32: what the backbone says of each training photo, view after view."""
+    bare = keras.Model(model.input, model.get_layer("features").output)
+    network = keras_network(bare)
     total, done = len(VIEWS) * len(examples.train), 0
-    features = Store(working / "features", (total, pool.output.shape[-1]), np.float32)
+    features = Store(working / "features", (total, bare.output.shape[-1]), np.float32)
     bar = Bar(total)
     for view in VIEWS:
         for start in range(0, len(examples.train), 64):

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from models.errors import UsageError
-from train.names import parse
+from train.names import FROM_SCRATCH, LEAST_SIZE, parse
 from train.texts import read_text
 
 Unfreeze = int | Literal["all"]
 Epochs = int | Literal["auto"]
+Head = Literal["mean", "flat"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,11 @@ class Recipe:
     """`imagenet` (downloaded), `none` (random) or a `.weights.h5` file."""
     size: int = 224
     """Pixels a side of the network's input."""
+    head: Head = "mean"
+    """What the head learns from: the mean of each channel of the backbone's last feature map, or all its places. Where
+    an animal stands says nothing of which it is, and `flat` has many times the weights."""
+    hidden: int = 0
+    """Units of a layer with ReLU between the features and the logits; 0: none. Pretrained features need none."""
     unfreeze: Unfreeze = "all"
     """How many of the backbone's last layers are fine-tuned."""
     epochs: Epochs = "auto"
@@ -125,7 +131,8 @@ NOTES = ("command", "result")
 
 SHARE = (0.0, 1.0)
 LIMITS: dict[str, tuple[float, float]] = {
-    "size": (32, 512), "head_epochs": (1, 10_000), "patience": (1, 10_000), "batch": (1, 4096), "dropout": (0, 0.9),
+    "size": (32, 512), "hidden": (0, 4096),
+    "head_epochs": (1, 10_000), "patience": (1, 10_000), "batch": (1, 4096), "dropout": (0, 0.9),
     "label_smoothing": (0, 0.9), "calibration": (1, 100_000), "strong": SHARE, "flip": SHARE, "rotation": (0, 180),
     "shift": SHARE, "shear": (0, 60), "stretch": (1, 4), "near": (1, 10), "far": (0.1, 1), "brightness": SHARE,
     "contrast": SHARE, "colour": SHARE, "infrared": SHARE, "low_light": SHARE, "noise": SHARE, "motion_blur": SHARE,
@@ -191,6 +198,20 @@ def apply(recipe: Recipe, stated: Mapping[str, Any], source: str) -> Recipe:
     if isinstance(inner := changes.get("augmentation"), Mapping):
         changes["augmentation"] = replace(recipe.augmentation, **_checked(Augmentation, inner, source, "augmentation."))
     return replace(recipe, **_checked(Recipe, changes, source))
+
+
+def require_whole(recipe: Recipe) -> None:
+    """Refuse settings each of which can be meant, but not together.
+
+    Raises:
+        UsageError: there are no such weights of the backbone, or it needs larger pictures.
+    """
+    family = parse(recipe.backbone)[0]
+    if family in FROM_SCRATCH and recipe.weights != "none":
+        raise UsageError(f"--weights: expected none, as there are no weights of {family}, found {recipe.weights}; type "
+                         f"--weights none")
+    if recipe.size < (least := LEAST_SIZE.get(family, 0)):
+        raise UsageError(f"--size: expected at least {least} for {family}, found {recipe.size}; type --size {least}")
 
 
 def _checked(kind: type, stated: Mapping[str, Any], source: str, prefix: str = "") -> dict[str, Any]:
