@@ -18,9 +18,10 @@ from models.bundle import ModelBundle
 from models.errors import EdgeWatchError
 from recipes.studies.plan import BY_SEQUENCE, FOLDER, FREQUENT, Training
 from train.cli import parser, recipe_of
+from train.names import LEAST_SIZE
 from train.partial import SUFFIX
 from train.photos.find import find_photos
-from train.recipe import read_recipe
+from train.recipe import DEFAULT, read_recipe
 
 ROOT = FOLDER.parents[1]
 FILES = {
@@ -32,8 +33,6 @@ FILES = {
 """Names of the files of weights in --weights-dir, without their suffix."""
 SHORT = ("--weights=none", "--epochs=1", "--set=head_epochs=5")
 """For a network that there are no weights of: enough to see that it can be trained, and with it the least `size`."""
-LEAST = {"inception_v3": 96}
-"""Pixels a side that a network needs, as a multiple of 32; the others are content with 32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ def _weights(training: Training, place: Place) -> Sequence[str]:
     if place.weights == "imagenet":
         return ("--weights=imagenet",)
     path = Path(place.weights) / f"{FILES.get(backbone, backbone)}.weights.h5"
-    return (f"--weights={path}",) if path.is_file() else (*SHORT, f"--size={LEAST.get(backbone, 32)}")
+    return (f"--weights={path}",) if path.is_file() else (*SHORT, f"--size={LEAST_SIZE.get(backbone, 32)}")
 
 
 def fitted(training: Training, place: Place, say: Callable[[str], None]) -> ModelBundle:
@@ -124,10 +123,14 @@ def train(words: list[str], out: Path, fresh: bool, say: Callable[[str], None]) 
 
 
 def same(bundle: ModelBundle, words: Sequence[str]) -> bool:
-    """Whether a bundle was trained with the recipe and on the photos that this command line says."""
+    """Whether a bundle was trained with the recipe and on the photos that this command line says.
+
+    What was no setting yet when it was trained counts as its default, which is to do without it.
+    """
     arguments, origin = parser().parse_args(words), bundle.manifest.provenance
+    stated = dataclasses.asdict(DEFAULT) | origin.settings
     data = find_photos(arguments.data, arguments.exclude)
-    return (plain(origin.settings) == plain(dataclasses.asdict(recipe_of(arguments)))
+    return (plain(stated) == plain(dataclasses.asdict(recipe_of(arguments)))
             and Path(origin.data).resolve() == data.root.resolve() and origin.excluded == data.excluded
             and bundle.labels.names == data.names
             and sum(origin.photos.values()) + origin.left_out == len(data.photos))
