@@ -102,6 +102,9 @@ def document(
     if not all(result.comparable for result in results):
         parts.append("Not comparable: there were no weights for this network, so it learned from nothing, with small "
                      "pictures and for one epoch. It shows that the network can be trained, and nothing else.\n")
+    if doubts := dict.fromkeys(f"- {result.training.photos}: {doubt}\n"
+                               for result in results for doubt in result.report["doubts"]):
+        parts.append("".join(doubts))
     if per_class:
         parts += [f"`{result.settings['backbone']}`, {result.training.photos}:\n\n{classes(result)}"
                   for result in results if result.comparable]

@@ -60,7 +60,7 @@ def frequent(trapped: Path, least: int = LEAST) -> list[Row]:
 def by_sequence(rows: list[Row], seed: int = 1) -> list[Split]:
     """A side for each row, drawn species by species: whole sequences (a frame without one is one by itself)."""
     sides: dict[str, Split] = {}
-    frames: dict[str, dict[str, int]] = defaultdict(Counter)
+    frames: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
         frames[row["species"]][row["sequence"] or row["path"]] += 1
     for species, counts in frames.items():
