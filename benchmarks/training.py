@@ -35,9 +35,10 @@ from train.recipe import DEFAULT, Recipe, apply, override, read_recipe
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 FRIGATE = "mobilenet_v2_0.35"
-FILES = {FRIGATE: f"{FRIGATE}_notop.weights.h5", "mobilenet_v2": "mobilenet_v2_1.0_notop.weights.h5",
+FILES = {"mobilenet_v2": "mobilenet_v2_1.0_notop.weights.h5", "mobilenet_v1": "mobilenet_v1_1.0_notop.weights.h5",
+         "mobilenet_v1_0.25": "mobilenet_v1_0.25_128_notop.weights.h5",
          "mobilenet_v3_small": "mobilenet_v3_small_1.0_notop.weights.h5"}
-"""Names of the files of weights in --weights-dir."""
+"""Names of the files of weights in --weights-dir; of other networks it is their own with `_notop.weights.h5`."""
 TITLES = {"day": "right by day", "night": "right in grey"}
 
 
@@ -162,11 +163,11 @@ def weights(folder: str, backbone: str) -> str:
     Raises:
         UsageError: the folder does not have its file.
     """
-    path = Path(folder).resolve() / FILES[backbone]
+    path = Path(folder).resolve() / FILES.get(backbone, f"{backbone}_notop.weights.h5")
     if folder in ("imagenet", "none"):
         return folder
     if not path.is_file():
-        raise UsageError(f"--weights-dir: expected {FILES[backbone]} in {folder}, found none; name the folder that has "
+        raise UsageError(f"--weights-dir: expected {path.name} in {folder}, found none; name the folder that has "
                          f"it, or imagenet to download it")
     return str(path)
 

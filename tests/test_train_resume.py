@@ -79,7 +79,8 @@ def test_resumed_training_is_that_which_was_never_interrupted(photos: Path, stop
     whole, parts = reached(tmp_path / "whole"), reached(out)
     assert whole.history == parts.history
     assert len(whole.history) == 5
-    assert set(whole.arrays) == {"first", "tuned", "model", "optimizer"}
+    assert set(whole.arrays) == {"first", "tuned", "model", "optimizer", "average"}
+    assert whole.arrays.pop("average") == parts.arrays["average"] == []
     for name, expected in whole.arrays.items():
         assert len(expected) == len(parts.arrays[name]) > 20
         assert all(np.array_equal(a, b) for a, b in zip(expected, parts.arrays[name], strict=True)), name

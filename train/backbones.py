@@ -97,6 +97,19 @@ def build(
     return keras.Model(image, last(kept), name="classifier"), backbone
 
 
+def at_size(model: keras.Model, backbone: keras.Model, size: int) -> keras.Model:
+    """A classifier for pictures of another size that consists of the very same layers; what one learns both know.
+
+    Args:
+        model: with a `mean` head.
+        backbone: the one within it.
+        size: pixels a side; networks that pad by hand do it alike for all multiples of 32.
+    """
+    inner = keras.models.clone_model(backbone, keras.Input((size, size, 3)), lambda layer: layer)
+    return keras.models.clone_model(model, keras.Input((size, size, 3)),
+                                    lambda layer: inner if layer is backbone else layer)
+
+
 def require_layer(name: str, size: int) -> None:
     """Refuse at once the layer that a backbone is cut at, if there is no such one.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from models.errors import EdgeWatchError, UsageError, run
 from train import stop
 from train.names import FAMILIES, FORMS
-from train.recipe import DEFAULT, Recipe, apply, override, read_recipe, require_whole
+from train.recipe import DEFAULT, Recipe, apply, override, read_recipe, require_whole, teachers
 
 if TYPE_CHECKING:
     from train.partial import Partial
@@ -91,8 +91,9 @@ def _recipe_options(group: argparse._ArgumentGroup) -> None:
                        help=f"{', '.join(FAMILIES)}; {FORMS} (default: {DEFAULT.backbone})")
     group.add_argument("--weights", metavar="imagenet|none|FILE", help="what training starts from: a download, nothing "
                        f"or a .weights.h5 file (default: {DEFAULT.weights})")
-    group.add_argument("--teacher", metavar="none|BUNDLE", help="a float bundle of the same photos, usually of a "
-                       f"larger network, to learn from as well (default: {DEFAULT.teacher})")
+    group.add_argument("--teacher", metavar="none|BUNDLE", action="append", help="a float bundle of the same photos, "
+                       "usually of a larger network, to learn from as well; given again, the mean of what they say "
+                       f"(default: {DEFAULT.teacher})")
     group.add_argument("--unfreeze", type=_layers, metavar="N|all",
                        help=f"fine-tune the backbone's last N layers (default: {DEFAULT.unfreeze})")
     group.add_argument("--size", type=_count, metavar="PIXELS",
@@ -161,7 +162,7 @@ def _fit(arguments: argparse.Namespace, command: str) -> int:
     if re.search(r"[/\x00-\x1f\x7f-\x9f]", name):
         raise UsageError(f"--name: expected a name without / and control characters, found {name!r}; choose another")
     require_free(out, arguments.force)
-    taught = None if recipe.teacher == "none" else open_teacher(Path(recipe.teacher), labels.names, recipe.size)
+    taught = tuple(open_teacher(Path(path), labels.names, recipe.size) for path in teachers(recipe))
     for note in data.notes:
         say(note)
     with _partial(out, recipe, arguments) as partial:
@@ -215,7 +216,8 @@ def recipe_of(arguments: argparse.Namespace) -> Recipe:
         recipe = override(recipe, setting)
     for key in ("backbone", "weights", "teacher", "unfreeze", "size", "epochs", "seed", "deterministic"):
         if (value := getattr(arguments, key)) is not None:
-            recipe = apply(recipe, {key: value}, f"--{key}")
+            # One teacher is no list.
+            recipe = apply(recipe, {key: value[0] if key == "teacher" and len(value) == 1 else value}, f"--{key}")
     require_whole(recipe)
     weights = recipe.weights
     if weights not in ("imagenet", "none") and not Path(weights).is_file():

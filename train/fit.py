@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,15 @@ from numpy.typing import NDArray
 from models.evaluation import fit_temperature, softmax
 from models.preprocess import infrared
 from train import stop
-from train.backbones import build
+from train.averaging import SWA_RATE, Norms, averaging, swa_begins
+from train.backbones import at_size, build
 from train.head import Taught, accuracy, fit_head, loss
 from train.measure import Network, keras_network, logits, same
 from train.partial import Partial, State
 from train.photos.store import Store
 from train.pipeline import Examples, batches, hard_views
 from train.progress import Curves, Keeper
-from train.recipe import Recipe, Unfreeze
+from train.recipe import STEP, Recipe, Unfreeze
 
 Array = NDArray[Any]
 MOMENTUM = 0.95
@@ -115,12 +117,21 @@ def _fine_tune(
     """Fine-tune from where the keeper's history ends, with the partial's state if it has one."""
     unfreeze(backbone, recipe.unfreeze)
     epochs, steps = length(recipe, len(examples.train))
-    learned = (Taught(recipe), [accuracy]) if examples.teacher else (loss(recipe), ["accuracy"])
-    model.compile(optimizer(recipe, steps, epochs), learned[0], weighted_metrics=[], metrics=learned[1],
-                  # Without XLA: on a CPU it trains on 4 photos a second where TensorFlow's own kernels train on 37.
-                  jit_compile=False)
-    model.optimizer.build(model.trainable_variables)
     done = len(keeper.history) - 1
+    phases = [(first, last, model if size == recipe.size else at_size(model, backbone, size))
+              for first, last, size in sizes(recipe, done, epochs)]
+    learned = (Taught(recipe), [accuracy]) if examples.teacher else (loss(recipe), ["accuracy"])
+    rate = optimizer(recipe, steps, epochs)
+    for _, _, shown in (*phases, (0, 0, model)):
+        shown.compile(rate, learned[0], weighted_metrics=[], metrics=learned[1],
+                      # Without XLA: on a CPU it trains on 4 photos a second where TensorFlow's own train on 37.
+                      jit_compile=False)
+        rate = shown.optimizer
+    model.optimizer.build(model.trainable_variables)
+    norms = Norms(model)
+    mean = averaging(recipe, done, epochs, lambda epoch: norms.measure(
+        batches(recipe, replace(examples, teacher=None), epoch, epoch + 1)),
+        partial.state.arrays["average"] if partial and partial.state else [])
     if partial and partial.state:
         _assign(model.variables, partial.state.arrays["model"])
         _assign(model.optimizer.variables, partial.state.arrays["optimizer"])
@@ -129,17 +140,33 @@ def _fine_tune(
         if partial:
             partial.save(State(keeper.history, {
                 "first": keeper.first, "tuned": keeper.tuned, "model": _values(model.variables),
-                "optimizer": _values(model.optimizer.variables),
+                "optimizer": _values(model.optimizer.variables), "average": mean.state(),
             }))
 
     keeper.begin(epochs, steps, save)
     if done == 0:
         save()
-    if not keeper.over():
-        averaging = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
-        averaging._ema_weights_in_model = done > 0  # At an epoch's end, when a checkpoint is written, they are.
-        model.fit(batches(recipe, examples, done, epochs), initial_epoch=done, epochs=epochs, steps_per_epoch=steps,
-                  callbacks=[averaging, keeper], verbose=0, shuffle=False)
+    for first, last, shown in phases:
+        if not keeper.over():
+            shown.fit(batches(recipe, examples, first, last, shown.input.shape[1]), initial_epoch=first, epochs=last,
+                      steps_per_epoch=steps, callbacks=[mean, keeper], verbose=0, shuffle=False)
+
+
+def sizes(recipe: Recipe, done: int, epochs: int) -> Iterator[tuple[int, int, int]]:
+    """The sizes that fine-tuning goes through after so many epochs of all: first epoch, the one after the last, pixels.
+
+    They grow evenly from `start_size` to `size`, as in Howard's progressive resizing (fast.ai, DAWNBench 2018); the
+    last epoch always has `size`, for which the statistics of batch norm are needed.
+    """
+    grown = (recipe.size - (recipe.start_size or recipe.size)) // STEP
+
+    def size(epoch: int) -> int:
+        left = epochs - 1 - epoch
+        return recipe.size - STEP * int(grown * left / max(1, epochs - 1) + 0.5)
+
+    for pixels, group in groupby(range(done, epochs), size):
+        first, *more = group
+        yield first, first + len(more) + 1, pixels
 
 
 def length(recipe: Recipe, photos: int) -> tuple[int, int]:
@@ -151,11 +178,12 @@ def length(recipe: Recipe, photos: int) -> tuple[int, int]:
 def optimizer(recipe: Recipe, steps: int, epochs: int) -> keras.optimizers.Optimizer:
     """Of fine-tuning over so many epochs of so many steps."""
     warm = steps // 2
+    falls, to = (swa_begins(epochs), SWA_RATE) if recipe.average == "swa" else (epochs, 0.0)
     rate = recipe.fine_rate if recipe.schedule == "plateau" else keras.optimizers.schedules.CosineDecay(
-        recipe.fine_rate / 20, epochs * steps - warm, warmup_target=recipe.fine_rate, warmup_steps=warm
+        recipe.fine_rate / 20, max(1, falls * steps - warm), to, warmup_target=recipe.fine_rate, warmup_steps=warm
     )
-    # The weights are averaged over about one epoch: with few photos a single step's noise costs a point or two.
-    return keras.optimizers.Adam(rate, clipnorm=1.0, use_ema=True, ema_momentum=1.0 - 1.0 / max(2, steps))
+    return keras.optimizers.Adam(rate, clipnorm=1.0, use_ema=recipe.average == "ema",
+                                 ema_momentum=1.0 - 1.0 / max(2, steps))
 
 
 def unfreeze(backbone: keras.Model, layers: Unfreeze) -> None:

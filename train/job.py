@@ -57,13 +57,14 @@ class Job:
     """What an earlier run had reached, and where this one's checkpoints go."""
     split: Path | None = None
     """A `split.csv` to use again."""
-    teacher: ModelBundle | None = None
+    teachers: tuple[ModelBundle, ...] = ()
     """Of the recipe, opened."""
 
     @property
     def versions(self) -> dict[str, str]:
         """What the result depends on beside the recipe and the photos."""
-        return package.versions() | ({"teacher": teacher.about(self.teacher)} if self.teacher else {})
+        taught = ", ".join(map(teacher.about, self.teachers))
+        return package.versions() | ({"teacher": taught} if taught else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,8 @@ def train(job: Job, working: Path, say: Say) -> ModelBundle:
     started = time.monotonic()
     material = _read(job, working, say)
     sides, truth = material.sides, material.truth
-    if job.teacher:
-        teacher.require_same_sides(job.teacher, material.data.photos)
+    for bundle in job.teachers:
+        teacher.require_same_sides(bundle, material.data.photos)
     say("photos: " + ", ".join(f"{len(rows)} {split}" for split, rows in sides.items()))
     if job.partial:
         job.partial.begin(split_csv(material.data.photos), {
@@ -102,7 +103,8 @@ def train(job: Job, working: Path, say: Say) -> ModelBundle:
     trained = fit(job.recipe, Examples(
         pixels=material.pictures.pixels, truth=truth, train=sides["train"], val=sides["val"],
         blank=sides["train"][np.isin(truth[sides["train"]], material.labels.of_type("blank"))],
-        classes=len(material.labels), teacher=teacher.said_by(job.teacher, working) if job.teacher else None,
+        classes=len(material.labels),
+        teacher=teacher.said_by(job.teachers, job.recipe.teacher_temperature, working),
     ), working, say, job.partial, job.partial.logs if job.partial else None)
     say("measuring")
     network = keras_network(trained.model)

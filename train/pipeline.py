@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from train.augment import augment
 from train.measure import Network, Pixels
+from train.mixing import mix, throw
 from train.photos.store import Store
 from train.recipe import Recipe
 
@@ -68,13 +69,15 @@ def order(recipe: Recipe, truth: NDArray[np.int64], purpose: int, epoch: int) ->
     return dice.permutation(np.concatenate(drawn))
 
 
-def batches(recipe: Recipe, examples: Examples, first: int, epochs: int) -> Any:
+def batches(recipe: Recipe, examples: Examples, first: int, epochs: int, size: int | None = None) -> Any:
     """The batches of fine-tuning, epoch after epoch from `first` on: pictures, one-hot classes and weights.
 
-    The pictures are (batch, size, size, 3) float32 RGB, 0-255, shuffled and augmented anew in each epoch. An epoch
-    depends on its number and the recipe's seed only. Nothing is kept in memory but the batches that come next.
+    The pictures are (batch, size, size, 3) float32 RGB, 0-255, shuffled, augmented and mixed anew in each epoch, and
+    then shrunk to `size` if it is given. An epoch depends on its number and the recipe's seed only. Nothing is kept in
+    memory but the batches that come next.
 
-    With a teacher its logits of the same pictures stand beside the classes: (batch, 2 * classes).
+    With a teacher its logits of the same pictures, before they are shrunk, stand beside the classes: (batch,
+    2 * classes).
     """
     truth, weights = tf.constant(examples.truth), tf.constant(class_weights(recipe, examples))
 
@@ -85,18 +88,27 @@ def batches(recipe: Recipe, examples: Examples, first: int, epochs: int) -> Any:
     def one_epoch(epoch: Any) -> Any:
         rows, seeds = tf.numpy_function(draw, (epoch,), (tf.int64, tf.int64), stateful=False)
         rows, seeds = tf.ensure_shape(rows, (None,)), tf.ensure_shape(seeds, (None, 2))
+        dice = tf.numpy_function(lambda epoch, rows: throw(recipe, TUNING, int(epoch), len(rows)), (epoch, rows),
+                                 tf.float32, stateful=False)
+        dice = tf.data.Dataset.from_tensor_slices(tf.ensure_shape(dice, (None, 5))).batch(recipe.batch)
         if recipe.augmentation.off:
-            return _as_they_are(tf.data.Dataset.from_tensor_slices(rows).batch(recipe.batch), examples)
-        return _augmented(tf.data.Dataset.from_tensor_slices((rows, seeds)), recipe, examples).batch(recipe.batch)
+            found = _as_they_are(tf.data.Dataset.from_tensor_slices(rows).batch(recipe.batch), examples)
+        else:
+            found = _augmented(tf.data.Dataset.from_tensor_slices((rows, seeds)), recipe, examples).batch(recipe.batch)
+        return tf.data.Dataset.zip(found, dice)
 
-    def labelled(pictures: Any, rows: Any) -> tuple[Any, Any, Any]:
-        labels = tf.gather(truth, rows)
-        wanted = tf.one_hot(labels, examples.classes)
+    def labelled(found: tuple[Any, Any], dice: Any) -> tuple[Any, Any, Any]:
+        pictures, labels = found[0], tf.gather(truth, found[1])
+        wanted, weight = tf.one_hot(labels, examples.classes), tf.gather(weights, labels)
+        if recipe.mixup or recipe.cutmix:
+            pictures, wanted, weight = mix(pictures, wanted, weight, dice)
         if teacher := examples.teacher:
             said = tf.numpy_function(lambda pictures: teacher(np.rint(pictures).astype(np.uint8)), (pictures,),
                                      tf.float32, stateful=False)
             wanted = tf.concat([wanted, tf.ensure_shape(said, wanted.shape)], axis=1)
-        return pictures, wanted, tf.gather(weights, labels)
+        if size is not None and size != pictures.shape[1]:
+            pictures = tf.image.resize(pictures, (size, size), tf.image.ResizeMethod.AREA)
+        return pictures, wanted, weight
 
     return tf.data.Dataset.range(first, epochs).flat_map(one_epoch).map(labelled).prefetch(2)
 

@@ -16,6 +16,7 @@ from train.texts import read_text
 Unfreeze = int | Literal["all"]
 Epochs = int | Literal["auto"]
 Head = Literal["mean", "flat"]
+Average = Literal["ema", "swa", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +110,24 @@ class Recipe:
     """`balanced` draws every class equally often; class weights then have nothing left to do."""
     imbalance: float = 0.25
     """Class weights are (mean count / count) to this power: 0 trusts the counts, 1 makes all classes equal."""
-    teacher: str = "none"
+    mixup: float = 0.0
+    """Above 0 each picture of fine-tuning is laid over another, in shares drawn from Beta(mixup, mixup), and so are
+    their labels (Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization", who take 0.1 to 0.4)."""
+    cutmix: float = 0.0
+    """Above 0 a box of each picture is cut from another; its share of the area is drawn from Beta(cutmix, cutmix), and
+    the label's shares are the areas' (Yun et al. 2019, "CutMix", who take 1). With both each picture gets one of them.
+    """
+    start_size: int = 0
+    """Pixels a side that fine-tuning begins with, in equal steps up to `size`; 0: `size` from the beginning. Small
+    pictures are faster, and another view of the same things."""
+    average: Average = "ema"
+    """What is kept of the weights that fine-tuning goes through: `ema`, their running mean over about one epoch, as
+    with few photos a single step's noise costs a point or two; `swa`, the mean over the second half, at a rate that no
+    longer falls (Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima and Better Generalization"); `none`."""
+    teacher: str | list[str] = "none"
     """`none` or a float bundle of the same photos: fine-tuning also learns what that network says of each picture
-    (Hinton et al. 2015, "Distilling the Knowledge in a Neural Network")."""
+    (Hinton et al. 2015, "Distilling the Knowledge in a Neural Network"). Of a list of such, the mean of what they say.
+    """
     teacher_share: float = 0.9
     """Of the loss; what is left of it is for the labels."""
     teacher_temperature: float = 2.0
@@ -130,8 +146,10 @@ NOTES = ("command", "result")
 
 
 SHARE = (0.0, 1.0)
+STEP = LEAST = 32
+"""Pixels: sizes are multiples of it, as networks halve a picture five times, and no less."""
 LIMITS: dict[str, tuple[float, float]] = {
-    "size": (32, 512), "hidden": (0, 4096),
+    "size": (LEAST, 512), "start_size": (0, 512), "hidden": (0, 4096), "mixup": (0, 10), "cutmix": (0, 10),
     "head_epochs": (1, 10_000), "patience": (1, 10_000), "batch": (1, 4096), "dropout": (0, 0.9),
     "label_smoothing": (0, 0.9), "calibration": (1, 100_000), "strong": SHARE, "flip": SHARE, "rotation": (0, 180),
     "shift": SHARE, "shear": (0, 60), "stretch": (1, 4), "near": (1, 10), "far": (0.1, 1), "brightness": SHARE,
@@ -200,11 +218,16 @@ def apply(recipe: Recipe, stated: Mapping[str, Any], source: str) -> Recipe:
     return replace(recipe, **_checked(Recipe, changes, source))
 
 
+def teachers(recipe: Recipe) -> list[str]:
+    """The bundles to learn from."""
+    return [] if recipe.teacher == "none" else [recipe.teacher] if isinstance(recipe.teacher, str) else recipe.teacher
+
+
 def require_whole(recipe: Recipe) -> None:
     """Refuse settings each of which can be meant, but not together.
 
     Raises:
-        UsageError: there are no such weights of the backbone, or it needs larger pictures.
+        UsageError: there are no such weights of the backbone, it needs larger pictures, or they cannot grow.
     """
     family = parse(recipe.backbone)[0]
     if family in FROM_SCRATCH and recipe.weights != "none":
@@ -212,6 +235,12 @@ def require_whole(recipe: Recipe) -> None:
                          f"--weights none")
     if recipe.size < (least := LEAST_SIZE.get(family, 0)):
         raise UsageError(f"--size: expected at least {least} for {family}, found {recipe.size}; type --size {least}")
+    if recipe.start_size and recipe.head == "flat":
+        raise UsageError(f"start_size: expected 0, as flattened features are those of one size, found "
+                         f"{recipe.start_size}; leave it out or set head=mean")
+    if recipe.start_size and not max(LEAST, LEAST_SIZE.get(family, 0)) <= recipe.start_size < recipe.size:
+        raise UsageError(f"start_size: expected 0 or from {max(LEAST, LEAST_SIZE.get(family, 0))} to less than size "
+                         f"({recipe.size}), found {recipe.start_size}; correct it")
 
 
 def _checked(kind: type, stated: Mapping[str, Any], source: str, prefix: str = "") -> dict[str, Any]:
@@ -227,8 +256,10 @@ def _checked(kind: type, stated: Mapping[str, Any], source: str, prefix: str = "
             if not low <= fitting <= high:
                 raise UsageError(f"{source}: expected {prefix}{key} from {low:.10g} to {high:.10g}, found {value}; "
                                  f"correct it")
-        if key == "size" and fitting % 32:
-            raise UsageError(f"{source}: expected {key} to be a multiple of 32, found {value}; correct it")
+        if key in ("size", "start_size") and fitting % STEP:
+            raise UsageError(f"{source}: expected {key} to be a multiple of {STEP}, found {value}; correct it")
+        if key == "teacher" and isinstance(value, list) and (not value or "none" in value):
+            raise UsageError(f"{source}: expected {key} to be none or bundles, found {value!r}; correct it")
         if key == "backbone":
             parse(str(fitting))
         found[key] = fitting
@@ -256,6 +287,8 @@ def _require_known(stated: Mapping[str, Any], source: str) -> None:
 def _fits(value: Any, kind: Any) -> bool:
     if get_origin(kind) is Literal:
         return value in get_args(kind)
+    if get_origin(kind) is list:
+        return type(value) is list and all(_fits(each, get_args(kind)[0]) for each in value)
     if get_args(kind):
         return any(_fits(value, choice) for choice in get_args(kind))
     return type(value) is kind and (kind not in (int, float) or value >= 0)
@@ -264,6 +297,8 @@ def _fits(value: Any, kind: Any) -> bool:
 def _words(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(get_args(kind))
+    if get_origin(kind) is list:
+        return "a list of such"
     if get_args(kind):
         return " or ".join(_words(choice) for choice in get_args(kind))
     return {int: "a whole number of at least 0", float: "a number of at least 0", str: "a text",

@@ -1,10 +1,10 @@
-"""A larger network that a smaller one learns from: whether it may teach, and what it says."""
+"""Larger networks that a smaller one learns from: whether they may teach, and what they say."""
 
 from __future__ import annotations
 
 import csv
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,19 +65,43 @@ def require_same_sides(bundle: ModelBundle, photos: Iterable[Photo]) -> None:
                              f"type --split {bundle.path / SPLIT}, or train the teacher on these photos")
 
 
-def said_by(bundle: ModelBundle, working: Path) -> Network:
-    """The teacher as a network; LiteRT runs it several times as fast as TensorFlow would.
+def said_by(bundles: Sequence[ModelBundle], temperature: float, working: Path) -> Network | None:
+    """The teachers as one network; LiteRT runs them several times as fast as TensorFlow would.
 
     Args:
-        bundle: a float one.
-        working: a folder for its file.
+        bundles: float ones; without any there is no such network.
+        temperature: at which their answers count.
+        working: a folder for their files.
     """
+    networks = [_network(bundle, working / f"teacher{number}.tflite") for number, bundle in enumerate(bundles)]
+    return together(networks, temperature) if networks else None
+
+
+def together(networks: Sequence[Network], temperature: float) -> Network:
+    """Several networks as one, whose logits, divided by the temperature, are the mean of what theirs say then.
+
+    What is averaged are probabilities, as in Hinton et al. 2015: the logits of networks that were trained apart have
+    scales of their own.
+    """
+    if len(networks) == 1:
+        return networks[0]
+
+    def answer(pictures: NDArray[np.uint8]) -> Array:
+        found = np.stack([network(pictures) for network in networks]).astype(np.float64) / temperature
+        likely = found - np.logaddexp.reduce(found, axis=2, keepdims=True)
+        mean = np.logaddexp.reduce(likely, axis=0) - np.log(len(networks))
+        said: Array = (temperature * mean).astype(np.float32)
+        return said
+
+    return answer
+
+
+def _network(bundle: ModelBundle, file: Path) -> Network:
     import keras  # Whoever trains has imported them; others shall not.
     import tensorflow as tf
 
     from models.interpreter import Interpreter
 
-    file = working / "teacher.tflite"
     with quiet():
         model = keras.saving.load_model(bundle.model, compile=False)
         file.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
