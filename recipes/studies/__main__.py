@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import shlex
 import signal
 import subprocess
@@ -85,7 +86,8 @@ def study(chosen: Study, options: argparse.Namespace, typed: str) -> str:
     text = table.document(results, inspected, chosen.classes, typed)
     path = place.out / "table.md"
     path.write_text(text, encoding="utf-8")
-    say(f"done; the table is in {path}")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    say(f"done, with {(used.ru_utime + used.ru_stime) / 60:.0f} minutes of processor time; the table is in {path}")
     return text
 
 
