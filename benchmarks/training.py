@@ -12,11 +12,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import os
 import shlex
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -30,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from models.bundle import SPLIT, ModelBundle
 from models.errors import EdgeWatchError, UsageError, run
 from models.manifest import LIGHTINGS, Metrics
-from train.partial import SUFFIX
+from recipes.studies.fitting import plain, train
 from train.photos.data import SIDES, Photo
 from train.photos.table import read_table
 from train.recipe import DEFAULT, Recipe, apply, override, read_recipe
@@ -194,24 +191,7 @@ def trained(case: Case, seed: int, options: argparse.Namespace, started: float) 
     given = {"recipe": options.recipe} if options.recipe else {}
     command = ["fit", str(data), *(f"--{key}={value}" for key, value in (given | chosen | {"out": out}).items()),
                *(f"--set={setting}" for setting in options.set)]
-    if out.exists() or options.fresh:
-        command.append("--force")
-    if out.with_name(out.name + SUFFIX).exists() and not options.fresh:
-        command.append("--resume")
-    say(started, f"{name}: train {shlex.join(command)}")
-    # In a process group of its own: Ctrl-C would end it early with a bundle that looks finished.
-    process = subprocess.Popen([sys.executable, "-m", "train", *command], process_group=0,
-                               env=os.environ | {"PYTHONPATH": str(ROOT)})
-    try:
-        code = process.wait()
-    finally:
-        if process.poll() is None:  # Whatever ended this one ends that one, too.
-            process.terminate()
-            process.wait()
-    if code:
-        raise EdgeWatchError(f"{name}: expected `train fit` to end with 0, found {code}; see what it said above, and "
-                             f"type --fresh to start all anew")
-    return ModelBundle.open(out)
+    return train(command, out, options.fresh, lambda line: say(started, line))
 
 
 def recipe(options: argparse.Namespace, chosen: dict[str, Any]) -> Recipe:
@@ -220,11 +200,6 @@ def recipe(options: argparse.Namespace, chosen: dict[str, Any]) -> Recipe:
     for setting in options.set:
         base = override(base, setting)
     return apply(base, chosen, "benchmark")
-
-
-def plain(value: Any) -> Any:
-    """Settings as a manifest keeps them: as JSON, with six digits."""
-    return json.loads(json.dumps(value), parse_float=lambda text: round(float(text), 6))
 
 
 def rival(root: Path, bundle: ModelBundle, folder: str, seed: int) -> dict[str, Metrics]:

@@ -63,8 +63,11 @@ def test_inspect_counts_and_names_all_troubles(data: Path) -> None:
                       sequences=0),
         "tiger": Class(20, {"train": 20}, broken=1, distinct=18, infrared=1, short_side=120, locations=0, sequences=0),
     }
-    assert found.imbalance == Imbalance("tiger", "deer", 2.222)
+    assert found.imbalance == Imbalance("tiger", "deer", 2.222, 1.221)
     assert found.short_side == Spread(60, 120, 120, [Bin(57, 80, 1), Bin(80, 113, 1), Bin(113, 160, 26)])
+    assert found.width == Spread(120, 160, 200, [Bin(113, 160, 1), Bin(160, 226, 27)])
+    assert found.height == found.short_side
+    assert (found.input, found.enlarged) == (224, 28)
     assert found.shape == Spread(1.333, 1.333, 3.333, [Bin(1.25, 1.5, 27), Bin(1.5, 2.0, 0), Bin(2.0, None, 1)])
     assert (found.infrared, found.infrared_share) == (["train/tiger/0.png"], 0.0357)
     assert found.tiny == ["train/tiger/0.png"]
@@ -96,14 +99,22 @@ def test_inspect_writes_a_page_and_the_same_as_json(
     text = capsys.readouterr().out
     assert text.startswith(f"{data}: 29 photos of 2 classes, 0 excluded\n")
     assert "\ndeer         9        6        3        0      120\n" in text
+    assert ("\n\nimbalance: tiger has 2.2 times as many photos as deer; in training each photo of deer counts 1.2 "
+            "times as much (setting `imbalance`)\nshorter side: 60 to 120 px, median 120\n"
+            "width: 120 to 200 px, median 160\nheight: 60 to 120 px, median 120\n"
+            "shape (width / height): 1.33 to 3.33, median 1.33\n"
+            "enlarged: 28 of 28 photos (100%) have a side below 224 px, the network's input\n"
+            "infrared-grey: 3.6%\n") in text
     assert "problem: 1 photo cannot be read. train/tiger/1.png: expected a picture, found data that is none" in text
     assert text.endswith(f"\nopen {out}/inspect.html\n")
     assert {file.name for file in out.iterdir()} == {"inspect.html", "inspect.json"}
     page = (out / "inspect.html").read_text(encoding="utf-8")
-    # Two charts, one tiny photo, two of each of the four groups, and contact sheets of all 28 that can be read.
-    assert page.count("<img") == 2 + 1 + 4 * 2 + 9 + 19
+    # Four charts, one tiny photo, two of each of the four groups, and contact sheets of all 28 that can be read.
+    assert page.count("<img") == 4 + 1 + 4 * 2 + 9 + 19
     assert page.count('<span class="mark">infrared-grey</span>') == 2
     assert "deer and tiger share 1 photo." in page
+    assert "tiger has 2.2 times as many photos as deer; in training each photo of deer counts 1.2 times" in page
+    assert "28 of 28 photos (100%) have a side below 224 px, the network&#x27;s input unless told otherwise" in page
     assert "<a href=#conflicts>Show</a>" in page
     assert "nearly the same: 2 photos; deer; train and test" in page
     assert '<a href="#class-tiger">tiger</a>' in page
@@ -117,8 +128,9 @@ def test_inspect_writes_a_page_and_the_same_as_json(
     assert printed.out == (out / "inspect.json").read_text(encoding="utf-8")
     content = json.loads(printed.out)
     assert list(content) == [
-        "data", "root", "photos", "excluded", "notes", "findings", "classes", "imbalance", "short_side", "shape",
-        "infrared_share", "infrared", "tiny", "broken", "duplicates", "conflicts", "leaks",
+        "data", "root", "photos", "excluded", "notes", "findings", "classes", "imbalance", "short_side", "width",
+        "height", "shape", "input", "enlarged", "infrared_share", "infrared", "tiny", "broken",
+        "duplicates", "conflicts", "leaks",
     ]
     assert content["classes"]["tiger"]["splits"] == {"train": 20}
 

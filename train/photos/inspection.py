@@ -22,7 +22,6 @@ from train.photos.data import LEAST, RUNS, SPLITS, Photo
 from train.photos.find import data_name, find_photos
 from train.photos.findings import TINY, Group
 from train.photos.looks import Inspection, Look, Spread, examine, look
-from train.recipe import DEFAULT
 
 PAGE, JSON = "inspect.html", "inspect.json"
 SECTIONS = ("broken", "tiny", "leaks", "conflicts", "duplicates")
@@ -82,12 +81,31 @@ def as_text(found: Inspection) -> str:
         cells = (row.photos, *(row.splits.get(split, 0) for split in columns), *(row.crops for _ in crops),
                  row.infrared, row.short_side)
         lines.append(label.ljust(wide) + "".join(f"{cell:>9}" for cell in cells))
-    side = found.short_side
-    lines += ["", f"shorter side: {side.least:g} to {side.greatest:g} px, median {side.median:g} (px: of the class)",
-              f"infrared-grey: {found.infrared_share:.1%}"]
+    lines += ["", f"imbalance: {_imbalance(found)}"]
+    if found.short_side.bins:
+        lines += [f"{title}: {_range(spread)}" for title, spread in (
+            ("shorter side", found.short_side), ("width", found.width), ("height", found.height))]
+        lines += [f"shape (width / height): {_range(found.shape, '.2f', '')}", f"enlarged: {_enlarged(found)}"]
+    lines.append(f"infrared-grey: {found.infrared_share:.1%}")
     lines += [f"note: {note}" for note in found.notes]
     lines += [f"{finding.level}: {finding.text} {finding.advice}" for finding in found.findings]
     return "\n".join(lines)
+
+
+def _imbalance(found: Inspection) -> str:
+    uneven = found.imbalance
+    return (f"{uneven.most} has {uneven.ratio:.1f} times as many photos as {uneven.fewest}; in training each photo "
+            f"of {uneven.fewest} counts {uneven.weight:.1f} times as much (setting `imbalance`)")
+
+
+def _range(spread: Spread, form: str = "g", unit: str = " px") -> str:
+    return f"{spread.least:{form}} to {spread.greatest:{form}}{unit}, median {spread.median:{form}}"
+
+
+def _enlarged(found: Inspection) -> str:
+    total = found.photos - len(found.broken)
+    return (f"{found.enlarged} of {total} photos ({found.enlarged / total:.0%}) have a side below {found.input} px, "
+            f"the network's input")
 
 
 def as_html(found: Inspection, root: Path, looks: Sequence[Look], seed: int = 1) -> str:
@@ -217,7 +235,7 @@ def _counts(found: Inspection) -> Iterator[str]:
     if folded:
         yield page.fold(_few(folded), [rows_of(folded)])
     yield page.paragraph(
-        f"{found.imbalance.most} has {found.imbalance.ratio:.1f} times as many photos as {found.imbalance.fewest}. "
+        f"{_imbalance(found).replace('`', '')}. "
         f"Of all photos that can be read {found.infrared_share:.1%} are infrared-grey. Distinct: photos that are the "
         f"same, or nearly, count once. Shorter side: the median.", "quiet")
 
@@ -233,18 +251,17 @@ def _few(labels: Sequence[str]) -> str:
 
 
 def _sizes(found: Inspection) -> Iterator[str]:
-    side, shape = found.short_side, found.shape
-    if not side.bins:
+    if not found.short_side.bins:
         return
     yield page.heading("Sizes")
-    yield page.paragraph(f"The shorter side is {side.least:g} to {side.greatest:g} px, the median {side.median:g}; the "
-                    f"network sees {DEFAULT.size} x {DEFAULT.size} px unless told otherwise. The shape (width / "
-                    f"height) is {shape.least:.2f} to {shape.greatest:.2f}, the median {shape.median:.2f}.")
-    yield ('<div class="groups">'
-           + page.picture(histogram(side), "Photos by their shorter side in pixels", "histogram of the shorter side")
-           + page.picture(histogram(shape), "Photos by width / height: below 1 upright, above 1 lying",
-                          "histogram of the shape")
-           + "</div>")
+    yield page.paragraph(f"Shorter side: {_range(found.short_side)}. {_enlarged(found)} unless told otherwise, to "
+                         f"which pictures are stretched. Shape (width / height): {_range(found.shape, '.2f', '')}.")
+    charts = ((found.width, "Photos by their width in pixels", "histogram of the width"),
+              (found.height, "Photos by their height in pixels", "histogram of the height"),
+              (found.short_side, "Photos by their shorter side in pixels", "histogram of the shorter side"),
+              (found.shape, "Photos by width / height: below 1 upright, above 1 lying", "histogram of the shape"))
+    figures = (page.picture(histogram(spread), caption, alt) for spread, caption, alt in charts)
+    yield f'<div class="groups">{"".join(figures)}</div>'
 
 
 def histogram(spread: Spread) -> bytes:

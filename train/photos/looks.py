@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -23,7 +23,7 @@ from train.photos.findings import TINY, Class, Finding, Group, findings
 from train.recipe import DEFAULT
 
 SIDES = (40, 57, 80, 113, 160, 226, 320, 453, 640, 905, 1280, 1810, 2560)
-"""Pixels: where the bins of the shorter side meet; each is 1.4 times the one before."""
+"""Pixels: where the bins of widths and heights meet; each is 1.4 times the one before."""
 SHAPES = (0.5, 0.67, 0.8, 0.95, 1.05, 1.25, 1.5, 2.0)
 """Width / height: where the bins of the shape meet."""
 
@@ -73,11 +73,15 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Imbalance:
-    """The class with the most photos, the one with the fewest, and how many times as many that is."""
+    """The class with the most photos, the one with the fewest, and how many times as many that is.
+
+    `weight`: how many times as much a photo of the class with the fewest counts in training, by the default recipe.
+    """
 
     most: str
     fewest: str
     ratio: float
+    weight: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +89,10 @@ class Inspection:
     """The findings on the photos, and the content of `inspect.json`. Paths are relative to `root`; lists are complete.
 
     `data` is what was inspected, `photos` how many there are (with the broken ones), `excluded` how many were left out.
-    `notes` say what was left out on the way, `findings` what is wrong and what to do. `short_side` is in pixels,
-    `shape` is width / height, both of what can be read. `tiny`: shorter than `TINY` pixels. `infrared`: grey as by
-    infrared light.
+    `notes` say what was left out on the way, `findings` what is wrong and what to do. `short_side`, `width` and
+    `height` are in pixels, `shape` is width / height, all of what can be read. `enlarged`: photos with a side shorter
+    than `input`, the pixels a side of the network's input unless told otherwise. `tiny`: shorter than `TINY` pixels.
+    `infrared`: grey as by infrared light.
     `duplicates`: all groups of photos with the same content, or nearly the same; `conflicts`: those of them that lie in
     more than one class. `leaks`: those that lie in more than one split, and sequences and locations that do.
     """
@@ -101,7 +106,11 @@ class Inspection:
     classes: dict[str, Class]
     imbalance: Imbalance
     short_side: Spread
+    width: Spread
+    height: Spread
     shape: Spread
+    input: int
+    enlarged: int
     infrared_share: float
     infrared: list[str]
     tiny: list[str]
@@ -150,12 +159,13 @@ def examine(data: DataSet, looks: Iterable[Look], name: str = "") -> Inspection:
     leaks += [*_across("sequence", photos), *_across("location", photos)]
     classes = _classes(every, alike)
     totals = {label: found.photos for label, found in classes.items()}
-    most, fewest = max(totals, key=lambda label: totals[label]), min(totals, key=lambda label: totals[label])
     found = Inspection(
         data=name or str(data.root), root=str(data.root), photos=len(every), excluded=data.excluded, notes=data.notes,
-        findings=[], classes=classes, imbalance=Imbalance(most, fewest, round(totals[most] / totals[fewest], 3)),
+        findings=[], classes=classes, imbalance=imbalance(totals),
         short_side=spread([one.side for one in seen], SIDES),
+        width=spread([one.width for one in seen], SIDES), height=spread([one.height for one in seen], SIDES),
         shape=spread([round(one.width / one.height, 3) for one in seen], SHAPES),
+        input=DEFAULT.size, enlarged=sum(one.side < DEFAULT.size for one in seen),
         infrared_share=round(sum(one.infrared for one in seen) / max(1, len(seen)), 4),
         infrared=[one.photo.name for one in seen if one.infrared],
         tiny=[one.photo.name for one in seen if one.side < TINY],
@@ -165,6 +175,13 @@ def examine(data: DataSet, looks: Iterable[Look], name: str = "") -> Inspection:
     broken = {one.path: one.reason for one in found.broken}
     return replace(found, findings=findings(classes, data.empty, broken, len(found.tiny), alike, leaks,
                                             any(photo.split for photo in photos)))
+
+
+def imbalance(totals: Mapping[str, int]) -> Imbalance:
+    """How unevenly photos are spread over the classes: by class, how many there are."""
+    most, fewest = max(totals, key=lambda label: totals[label]), min(totals, key=lambda label: totals[label])
+    ratio = totals[most] / totals[fewest]
+    return Imbalance(most, fewest, round(ratio, 3), round(ratio**DEFAULT.imbalance, 3))
 
 
 def _alike(photos: Sequence[Photo]) -> list[Group]:
