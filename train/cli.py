@@ -157,6 +157,9 @@ def _fit(arguments: argparse.Namespace, command: str) -> int:
     # All that can be refused is refused before the slow import of TensorFlow.
     recipe = recipe_of(arguments)
     task = read_task(os.environ.get(VARIABLE))
+    if task and (recipe.start_size or recipe.average == "swa"):
+        raise UsageError(f"start_size and average=swa: expected one machine, found {len(task.addresses)} in "
+                         f"{VARIABLE}; leave them out, or unset {VARIABLE}")
     chief = task is None or task.chief
     data = find_photos(arguments.data, arguments.exclude, arguments.detections)
     check_classes(data)
@@ -187,7 +190,8 @@ def _fit(arguments: argparse.Namespace, command: str) -> int:
         from train.backbones import require_layer
         from train.job import Job, train
 
-        require_layer(recipe.backbone, recipe.size)
+        if not team:  # TensorFlow wants to connect machines before any network is built; then `build` refuses the same.
+            require_layer(recipe.backbone, recipe.size)
         train(Job(data, labels, described, recipe, out, name, number, command, arguments.force,
                   partial, arguments.split, taught, team), work, shown)
         if partial:
@@ -211,9 +215,14 @@ def _common(recipe: Recipe, arguments: argparse.Namespace) -> dict[str, Any]:
 def _work(out: Path, team: Team | None) -> Iterator[Path]:
     """A folder for what a machine that is not the chief needs meanwhile; what a killed run left there is removed."""
     folder = out.with_name(f"{out.name}.worker-{team.task.index if team else 0}")
+    mark = folder / ".meanwhile"
+    if folder.exists() and not mark.exists():
+        raise EdgeWatchError(f"{folder}: expected no such folder, as this worker needs it meanwhile, found one; "
+                             f"move it away or choose another --out")
     try:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
+        mark.touch()
     except OSError as error:
         raise EdgeWatchError(f"{folder}: cannot be written: {error.strerror}; choose another --out") from error
     if team:

@@ -78,14 +78,15 @@ def devices(recipe: Recipe, team: Team | None = None) -> Devices:
     """
     gpus = tf.config.list_physical_devices("GPU")
     many = len(tf.config.list_logical_devices("GPU")) if gpus and not team else 0
+    alone = bool(recipe.start_size) or recipe.average == "swa"
+    policy = MIXED if recipe.precision == "mixed" or (
+        recipe.precision == "auto" and bool(gpus) and all(map(_is_fast, gpus)) and not alone) else "float32"
     if team:
-        team.agree({"number of GPUs": len(gpus)})
+        team.agree({"number of GPUs": len(gpus), "precision": policy})
         strategy = _connected()
     else:
         strategy = tf.distribute.MirroredStrategy() if many > 1 else tf.distribute.get_strategy()
-    alone = bool(recipe.start_size) or recipe.average == "swa"
-    found = Devices(strategy, MIXED if recipe.precision == "mixed" or (
-        recipe.precision == "auto" and bool(gpus) and all(map(_is_fast, gpus)) and not alone) else "float32", team)
+    found = Devices(strategy, policy, team)
     if alone and not found.plain:
         raise UsageError(f"start_size and average=swa: expected one device and float32, found {found.describe()}; "
                          f"leave them out, or set precision=float32 and use one device")

@@ -70,7 +70,8 @@ def fit(
     model, backbone = _classifier(recipe, examples.classes)
     if found.team and not found.team.task.chief:
         follower = Keeper(recipe, dict, lambda line: None)
-        _fine_tune(model, backbone, recipe, examples, follower, None, found)
+        if recipe.epochs and recipe.unfreeze:
+            _fine_tune(model, backbone, recipe, examples, follower, None, found)
         return Trained(model, follower.history)
     state = partial.state if partial else None
     views = hard_views(recipe, examples, working)

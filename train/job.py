@@ -107,10 +107,10 @@ def train(job: Job, working: Path, say: Say) -> ModelBundle | None:
     listed, libraries = split_csv(material.data.photos), {
         key: found for key, found in job.versions.items() if key in ("tensorflow", "keras", "teacher")}
     if job.team:
-        job.team.agree(libraries | {"photos and split": hashlib.sha256(_anywhere(material)).hexdigest()[:12]})
-    if job.partial:
-        job.partial.begin(listed, libraries)
+        job.team.agree(job.versions | {"photos and split": hashlib.sha256(_anywhere(material)).hexdigest()[:12]})
     found = devices(job.recipe, job.team)
+    if job.partial:
+        job.partial.begin(listed, libraries | {"precision": found.policy})
     if not found.plain:
         say(found.describe())
     trained = fit(job.recipe, Examples(
@@ -122,7 +122,7 @@ def train(job: Job, working: Path, say: Say) -> ModelBundle | None:
     if job.team and not job.team.task.chief:
         job.team.gather(None)  # The chief's bundle is there.
         print(f"{job.team.task.name(job.team.task.index)}: took part in fine-tuning up to epoch "
-              f"{len(trained.history) - 1}; the bundle is with {job.team.task.name(0)}")
+              f"{max(0, len(trained.history) - 1)}; the bundle is with {job.team.task.name(0)}")
         return None
     say("measuring")
     network = keras_network(trained.model)

@@ -21,7 +21,8 @@ def import_tensorflow() -> None:
         # Its C++ part writes to the terminal before it reads that setting.
         with quiet():
             import keras  # noqa: F401
-            import tensorflow  # noqa: F401
+            import tensorflow
+        tensorflow.get_logger().setLevel("ERROR")  # Its Python part has a level of its own.
     except ImportError as error:
         raise MissingRuntimeError(f"expected TensorFlow, found none ({error}); "
                                   f"type, in the checkout: pip install '.[train]'") from error

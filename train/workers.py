@@ -30,6 +30,9 @@ BEAT, SILENCE = 2.0, 30.0
 """Seconds between two signs of life, and without any, after which a worker counts as gone."""
 MESSAGE, ALIVE, GONE, DONE = b"m", b"a", b"g", b"d"
 HEADER = struct.Struct("!cQ")
+PIECE = 1 << 20
+"""Bytes that are sent at once."""
+AGAIN = "start all workers again, with --resume if an epoch was done"
 MOST = 1 << 32
 """Bytes of a message; a network with all that belongs to its training has less."""
 EXAMPLE = '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
@@ -75,9 +78,12 @@ def read_task(text: str | None) -> Task | None:
     if unknown := sorted({*cluster, str(task.get("type"))} - {"chief", "worker"}):
         raise _other(f"{', '.join(unknown)}, where there are only chief and worker")
     kinds = [cluster.get(kind, []) for kind in ("chief", "worker")]
-    addresses = [address for kind in kinds if isinstance(kind, list) for address in kind]
+    if not all(isinstance(kind, list) for kind in kinds):
+        raise _other("addresses that are no list")
+    addresses = [address for kind in kinds for address in kind]
     for address in addresses:
-        if not isinstance(address, str) or not address.rpartition(":")[0] or not _is_port(address.rpartition(":")[2]):
+        host, _, port = address.rpartition(":") if isinstance(address, str) else ("", "", "")
+        if not host or "[" in host or not _is_port(port):  # An address of IPv6 is in brackets.
             raise _other(f"the address {address!r}, which is no host:port")
     kind, index = kinds[task["type"] == "worker"], task.get("index", 0)
     if not str(index).isdecimal() or int(index) >= len(kind):
@@ -112,20 +118,21 @@ class Team:
         self._inbox: dict[int, queue.SimpleQueue[bytes]] = {index: queue.SimpleQueue() for index in peers}
         self._locks = {index: threading.Lock() for index in peers}
         self._ending, self._closed, self._said = threading.Lock(), threading.Event(), False
+        self._terminal = os.dup(2)  # What is said at the end shall be seen, also while TensorFlow is kept quiet.
         for index in peers:
-            threading.Thread(target=self._listen, args=(index,), daemon=True).start()
-        threading.Thread(target=self._live, daemon=True).start()
+            for work in (self._listen, self._live):
+                threading.Thread(target=work, args=(index,), daemon=True).start()
 
     def __enter__(self) -> Team:
         """The team itself; leaving it tells the others why."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         """Leave: in peace, or for an error that the others have to hear of."""
         self._closed.set()
-        text = "" if error is None or self._said else (
-            f"{self.task.name(self.task.index)} ended: {error if isinstance(error, EdgeWatchError) else kind.__name__}"
-            if kind else "")
+        why = str(error) if isinstance(error, EdgeWatchError) else (
+            "it was interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else f"it failed ({error})")
+        text = "" if error is None or self._said else f"{self.task.name(self.task.index)} ended: {why}"
         for index in self._peers:
             with contextlib.suppress(OSError):
                 self._send(index, GONE if text else DONE, text.encode())
@@ -134,7 +141,7 @@ class Team:
         """What each worker says, in their order: all must call it, with something that JSON can hold."""
         mine = json.dumps(value).encode()
         if not self.task.chief:
-            self._send(0, MESSAGE, mine)
+            self._tell(0, mine)
             return json.loads(self._inbox[0].get())  # type: ignore[no-any-return]
         found = [value, *(json.loads(self._inbox[index].get()) for index in sorted(self._peers))]
         self.share(json.dumps(found).encode())
@@ -145,7 +152,7 @@ class Team:
         if not self.task.chief:
             return self._inbox[0].get()
         for index in self._peers:
-            self._send(index, MESSAGE, content)
+            self._tell(index, content)
         return content
 
     def agree(self, facts: Mapping[str, Any]) -> None:
@@ -166,16 +173,22 @@ class Team:
         """TensorFlow has failed: give the reason time to show, which then ends this process."""
         time.sleep(SILENCE + 2 * BEAT)
 
+    def _tell(self, index: int, content: bytes) -> None:
+        try:
+            self._send(index, MESSAGE, content)
+        except OSError as error:
+            raise EdgeWatchError(f"{self.task.name(index)} is gone: {error.strerror or error}; {AGAIN}") from error
+
     def _send(self, index: int, kind: bytes, content: bytes = b"") -> None:
         with self._locks[index]:
             self._peers[index].sendall(HEADER.pack(kind, len(content)))
-            self._peers[index].sendall(content)
+            for start in range(0, len(content), PIECE):  # Each may take SILENCE: a network may be slow.
+                self._peers[index].sendall(content[start : start + PIECE])
 
-    def _live(self) -> None:
+    def _live(self, index: int) -> None:
         while not self._closed.wait(BEAT):
-            for index in self._peers:
-                with contextlib.suppress(OSError):  # Whoever listens to it finds out why.
-                    self._send(index, ALIVE)
+            with contextlib.suppress(OSError):  # Whoever listens to it finds out why.
+                self._send(index, ALIVE)
 
     def _listen(self, index: int) -> None:
         try:
@@ -188,9 +201,9 @@ class Team:
                 elif kind == DONE:
                     return
         except TimeoutError:
-            self._end(f"{self.task.name(index)} is gone: no sign of life for {SILENCE:.0f} s", index)
+            self._end(f"{self.task.name(index)} is gone: no sign of life for {SILENCE:.0f} s; {AGAIN}", index)
         except OSError:
-            self._end(f"{self.task.name(index)} is gone: it closed its connection", index)
+            self._end(f"{self.task.name(index)} is gone: it closed its connection; {AGAIN}", index)
         finally:
             self._peers[index].close()
 
@@ -203,8 +216,8 @@ class Team:
                 if other != index:
                     with contextlib.suppress(OSError):
                         self._send(other, GONE, text.encode())
-            print(f"train: {text}; start all workers again, with --resume to go on from the last checkpoint",
-                  file=sys.stderr, flush=True)
+            os.dup2(self._terminal, 2)
+            print(f"train: {text}", file=sys.stderr, flush=True)
             self.leaving()
             os._exit(1)
 
@@ -252,6 +265,8 @@ def _await_all(task: Task) -> dict[int, socket.socket]:
             except (OSError, ValueError, KeyError, TypeError):
                 peer.close()  # Something that looked which ports are open.
                 continue
+            if index in peers and _is_closed(peers[index]):  # It was stopped, and started again.
+                peers.pop(index).close()
             if addresses != list(task.addresses) or index in (0, *peers):
                 other = f"worker {index} of {', '.join(addresses)}" if addresses != list(task.addresses) else \
                     f"{task.name(index)} twice"
@@ -261,6 +276,18 @@ def _await_all(task: Task) -> dict[int, socket.socket]:
     for peer in peers.values():
         peer.sendall(HEADER.pack(ALIVE, 0))  # All have come.
     return peers
+
+
+def _is_closed(peer: socket.socket) -> bool:
+    peer.setblocking(False)
+    try:
+        return peer.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    finally:
+        peer.settimeout(SILENCE)
 
 
 def _refuse(peers: Sequence[socket.socket] | Any, text: str) -> NoReturn:
@@ -276,7 +303,7 @@ def _reach_chief(task: Task) -> socket.socket:
     until = time.monotonic() + WAIT
     while True:
         try:
-            chief = socket.create_connection((host.strip("[]"), int(port) + 1), timeout=BEAT)
+            chief = socket.create_connection((host, int(port) + 1), timeout=BEAT)
             break
         except OSError as error:
             if time.monotonic() > until:
