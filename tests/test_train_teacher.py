@@ -22,7 +22,7 @@ keras = pytest.importorskip("keras")
 from train.head import Taught, accuracy, loss  # noqa: E402
 from train.pipeline import Examples, batches  # noqa: E402
 
-TEACHER = ("--backbone", "mobilenet_v1_0.25", "--weights", "none", "--size", "64", "--epochs", "0")
+TEACHER = ("--backbone", "mobilenet_v1_0.25@conv_pw_5_relu", "--weights", "none", "--size", "64", "--epochs", "0")
 
 
 @pytest.fixture(scope="module")
