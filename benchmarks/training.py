@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from models.bundle import SPLIT, ModelBundle
 from models.errors import EdgeWatchError, UsageError, run
 from models.manifest import LIGHTINGS, Metrics
-from recipes.studies.fitting import plain, train
+from recipes.studies.fitting import plain, train, weights_file
 from train.photos.data import SIDES, Photo
 from train.photos.table import read_table
 from train.recipe import DEFAULT, Recipe, apply, override, read_recipe
@@ -35,10 +35,6 @@ from train.recipe import DEFAULT, Recipe, apply, override, read_recipe
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 FRIGATE = "mobilenet_v2_0.35"
-FILES = {"mobilenet_v2": "mobilenet_v2_1.0_notop.weights.h5", "mobilenet_v1": "mobilenet_v1_1.0_notop.weights.h5",
-         "mobilenet_v1_0.25": "mobilenet_v1_0.25_128_notop.weights.h5",
-         "mobilenet_v3_small": "mobilenet_v3_small_1.0_notop.weights.h5"}
-"""Names of the files of weights in --weights-dir; of other networks it is their own with `_notop.weights.h5`."""
 TITLES = {"day": "right by day", "night": "right in grey"}
 
 
@@ -163,7 +159,7 @@ def weights(folder: str, backbone: str) -> str:
     Raises:
         UsageError: the folder does not have its file.
     """
-    path = Path(folder).resolve() / FILES.get(backbone, f"{backbone}_notop.weights.h5")
+    path = weights_file(Path(folder).resolve(), backbone)
     if folder in ("imagenet", "none"):
         return folder
     if not path.is_file():

@@ -28,7 +28,8 @@ import pytest
 from models.bundle import KERAS, ModelBundle
 from models.errors import EdgeWatchError, UsageError
 from tests.test_train_fit import class_folders, train
-from train import workers
+from train import cli, workers
+from train.partial import Partial, State
 from train.pipeline import Part
 from train.quiet import import_tensorflow
 from train.recipe import DEFAULT
@@ -274,6 +275,43 @@ def test_what_one_device_alone_can_do_is_refused_in_mixed_precision(change: dict
     assert devices(replace(DEFAULT, **change)).plain
     with pytest.raises(UsageError, match=r"start_size and average=swa: expected one device and float32, found .*mixed"):
         devices(replace(DEFAULT, precision="mixed", **change))
+
+
+def test_what_one_device_alone_can_do_is_refused_at_once_on_several_machines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TF_CONFIG", config([1, 2], 0))
+    assert cli.main(["fit", "nowhere", "--weights", "none", "--set", "average=swa"]) == 2
+    assert capsys.readouterr().err == ("train: start_size and average=swa: expected one machine, found 2 in TF_CONFIG; "
+                                       "leave them out, or unset TF_CONFIG\n")
+
+
+def test_a_folder_that_a_worker_needs_is_only_removed_if_it_is_its_own(tmp_path: Path) -> None:
+    folder = tmp_path / "mine.worker-0"
+    with cli._work(tmp_path / "mine", None) as work:
+        assert work == folder
+        kept = shutil.copytree(folder, tmp_path / "killed")  # As a run that is killed leaves it.
+    assert not folder.exists()
+    kept.rename(folder)
+    with cli._work(tmp_path / "mine", None):
+        assert [path.name for path in folder.iterdir()] == [".meanwhile"]
+    folder.mkdir()
+    (folder / "manifest.json").touch()
+    with pytest.raises(EdgeWatchError, match="expected no such folder"), cli._work(tmp_path / "mine", None):
+        pass
+    assert [path.name for path in folder.iterdir()] == ["manifest.json"]
+
+
+def test_another_precision_does_not_go_on_with_a_training(tmp_path: Path) -> None:
+    """As where `auto` meant a GPU before, and now there is none."""
+    partial = Partial(tmp_path / "mine", DEFAULT)
+    partial.begin("", {"precision": "mixed_float16"})
+    partial.save(State([], {}))
+    partial.close()
+    again = Partial(tmp_path / "mine", DEFAULT, resume=True)
+    with pytest.raises(EdgeWatchError, match="found precision float32 instead of mixed_float16; go on with the same"):
+        again.begin("", {"precision": "float32"})
+    again.close()
 
 
 @pytest.mark.parametrize("change", [{"epochs": 0}, {"unfreeze": 0}])

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from models.errors import EdgeWatchError, UsageError, run
 from train import stop
 from train.names import FAMILIES, FORMS
-from train.recipe import DEFAULT, Recipe, apply, override, read_recipe, require_whole, teachers
+from train.recipe import DEFAULT, Recipe, apply, for_one_device, override, read_recipe, require_whole, teachers
 
 if TYPE_CHECKING:
     from train.partial import Partial
@@ -157,7 +157,7 @@ def _fit(arguments: argparse.Namespace, command: str) -> int:
     # All that can be refused is refused before the slow import of TensorFlow.
     recipe = recipe_of(arguments)
     task = read_task(os.environ.get(VARIABLE))
-    if task and (recipe.start_size or recipe.average == "swa"):
+    if task and for_one_device(recipe):
         raise UsageError(f"start_size and average=swa: expected one machine, found {len(task.addresses)} in "
                          f"{VARIABLE}; leave them out, or unset {VARIABLE}")
     chief = task is None or task.chief

@@ -22,7 +22,7 @@ from models.errors import EdgeWatchError, UsageError
 from train.head import accuracy
 from train.pipeline import Part
 from train.quiet import quiet
-from train.recipe import Recipe
+from train.recipe import Recipe, for_one_device
 from train.words import counted
 from train.workers import Team
 
@@ -78,7 +78,7 @@ def devices(recipe: Recipe, team: Team | None = None) -> Devices:
     """
     gpus = tf.config.list_physical_devices("GPU")
     many = len(tf.config.list_logical_devices("GPU")) if gpus and not team else 0
-    alone = bool(recipe.start_size) or recipe.average == "swa"
+    alone = for_one_device(recipe)
     policy = MIXED if recipe.precision == "mixed" or (
         recipe.precision == "auto" and bool(gpus) and all(map(_is_fast, gpus)) and not alone) else "float32"
     if team:

@@ -226,6 +226,11 @@ def teachers(recipe: Recipe) -> list[str]:
     return [] if recipe.teacher == "none" else [recipe.teacher] if isinstance(recipe.teacher, str) else recipe.teacher
 
 
+def for_one_device(recipe: Recipe) -> bool:
+    """Whether something in it can only be done by one device in float32."""
+    return recipe.start_size > 0 or recipe.average == "swa"
+
+
 def require_whole(recipe: Recipe) -> None:
     """Refuse settings each of which can be meant, but not together.
 

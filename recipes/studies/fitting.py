@@ -24,13 +24,9 @@ from train.photos.find import find_photos
 from train.recipe import DEFAULT, read_recipe
 
 ROOT = FOLDER.parents[1]
-FILES = {
-    "mobilenet_v1": "mobilenet_v1_1.0_notop", "mobilenet_v1_0.25": "mobilenet_v1_0.25_128_notop",
-    "mobilenet_v2": "mobilenet_v2_1.0_notop", "mobilenet_v2_0.35": "mobilenet_v2_0.35_notop",
-    "mobilenet_v3_small": "mobilenet_v3_small_1.0_notop",
-    "mobilenet_v3_large_minimalistic": "mobilenet_v3_large_minimalistic_notop",
-}
-"""Names of the files of weights in --weights-dir, without their suffix."""
+FULL = {"mobilenet_v1": "mobilenet_v1_1.0", "mobilenet_v1_0.25": "mobilenet_v1_0.25_128",
+        "mobilenet_v2": "mobilenet_v2_1.0", "mobilenet_v3_small": "mobilenet_v3_small_1.0"}
+"""Networks that the files of weights in --weights-dir have another name for."""
 SHORT = ("--weights=none", "--epochs=1", "--set=head_epochs=5")
 """For a network that there are no weights of: enough to see that it can be trained, and with it the least `size`."""
 
@@ -70,8 +66,13 @@ def _weights(training: Training, place: Place) -> Sequence[str]:
     backbone = (training.backbone or recipe.backbone).partition("@")[0]
     if place.weights == "imagenet":
         return ("--weights=imagenet",)
-    path = Path(place.weights) / f"{FILES.get(backbone, backbone)}.weights.h5"
+    path = weights_file(Path(place.weights), backbone)
     return (f"--weights={path}",) if path.is_file() else (*SHORT, f"--size={LEAST_SIZE.get(backbone, 32)}")
+
+
+def weights_file(folder: Path, backbone: str) -> Path:
+    """Where the weights of a network are, if there are such."""
+    return folder / f"{FULL.get(backbone, backbone)}_notop.weights.h5"
 
 
 def fitted(training: Training, place: Place, say: Callable[[str], None]) -> ModelBundle:
