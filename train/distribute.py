@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.errors import EdgeWatchError, UsageError
-from train.head import accuracy
+from train.head import accuracy, right
 from train.pipeline import Part
 from train.quiet import quiet
 from train.recipe import Recipe, for_one_device
@@ -129,7 +129,7 @@ class Copies:
                 self.model = keras.models.clone_model(model, clone_function=self._cloned, recursive=True)
             self.assign(self.model.variables, [variable.numpy() for variable in model.variables])
 
-    def compile(self, make: Callable[[], keras.optimizers.Optimizer], loss: Any, metrics: Sequence[Any]) -> None:
+    def compile(self, make: Callable[[], keras.optimizers.Optimizer], loss: Any) -> None:
         """Compile the copy with an optimizer, and make it train on all devices together."""
         replicas = self._devices.replicas
         with self._devices.strategy.scope():
@@ -139,7 +139,7 @@ class Copies:
         if replicas > 1:
             self.model._distribute_strategy = None  # Keras' own way ends at one machine.
         self.model.compile(optimizer, loss, weighted_metrics=None if replicas > 1 else [],
-                           metrics=None if replicas > 1 else metrics,
+                           metrics=None if replicas > 1 else right(),
                            # Without XLA: on a CPU it trains on 4 photos a second where TensorFlow's own kernels train
                            # on 37.
                            jit_compile=False)

@@ -20,7 +20,7 @@ from train import stop
 from train.averaging import SWA_RATE, Norms, averaging, swa_begins
 from train.backbones import at_size, build
 from train.distribute import Copies, Devices, devices
-from train.head import Taught, accuracy, fit_head, loss
+from train.head import Taught, fit_head, loss, right
 from train.measure import Network, keras_network, logits, same
 from train.partial import Partial, State
 from train.photos.store import Store
@@ -132,10 +132,10 @@ def _fine_tune(
     tuned = copies.model
     # Before it is compiled: Keras would compile what it clones, and with copies of what it was compiled with.
     models = {size: at_size(tuned, backbone, size) for *_, size in sizes(recipe, 0, epochs) if size < recipe.size}
-    learned = (Taught(recipe), [accuracy]) if examples.teacher else (loss(recipe), ["accuracy"])
-    copies.compile(lambda: optimizer(recipe, steps, epochs), *learned)
+    learned = Taught(recipe) if examples.teacher else loss(recipe)
+    copies.compile(lambda: optimizer(recipe, steps, epochs), learned)
     for small in models.values():
-        small.compile(tuned.optimizer, learned[0], weighted_metrics=[], metrics=learned[1], jit_compile=False)
+        small.compile(tuned.optimizer, learned, weighted_metrics=[], metrics=right(), jit_compile=False)
     if partial and partial.state:
         copies.assign(tuned.variables, partial.state.arrays["model"])
         copies.assign(tuned.optimizer.variables, partial.state.arrays["optimizer"])

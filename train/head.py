@@ -53,6 +53,15 @@ def accuracy(wanted: Any, logits: Any) -> Any:
     return tf.cast(tf.argmax(classes, axis=1) == tf.argmax(logits, axis=1), tf.float32)
 
 
+def right() -> list[keras.metrics.Metric]:
+    """What to compile with, to know the accuracy in training.
+
+    Made beforehand, as the optimizer's variables have to be: what is first made within the training step makes
+    TensorFlow trace that twice, which for a MobileNet takes longer than an epoch of a small set.
+    """
+    return [keras.metrics.MeanMetricWrapper(accuracy, "accuracy")]
+
+
 def fit_head(model: keras.Model, recipe: Recipe, examples: Examples, working: Path) -> dict[str, float]:
     """Train the head of a classifier until it no longer changes; what comes before its features stays as it is.
 
@@ -73,8 +82,9 @@ def fit_head(model: keras.Model, recipe: Recipe, examples: Examples, working: Pa
                              *(layer for layer in model.layers if layer.name in ("hidden", "logits"))])
     steps = -(-len(truth) // BATCH)
     rate = keras.optimizers.schedules.CosineDecay(recipe.head_rate, steps * recipe.head_epochs)
-    head.compile(keras.optimizers.Adam(rate), loss(recipe), metrics=["accuracy"], weighted_metrics=[],
-                 jit_compile=False)
+    optimizer = keras.optimizers.Adam(rate)
+    optimizer.build(head.trainable_variables)
+    head.compile(optimizer, loss(recipe), metrics=right(), weighted_metrics=[], jit_compile=False)
 
     def one_epoch(epoch: Any) -> Any:
         rows = tf.numpy_function(lambda epoch: order(recipe, truth, HEAD, int(epoch)), (epoch,), tf.int64,
