@@ -19,7 +19,7 @@ import_tensorflow()
 keras = pytest.importorskip("keras")
 import tensorflow as tf  # noqa: E402
 
-from train.averaging import Norms, Swa  # noqa: E402
+from train.averaging import Swa  # noqa: E402
 from train.backbones import at_size, build  # noqa: E402
 from train.fit import fit, optimizer, sizes  # noqa: E402
 from train.head import loss  # noqa: E402
@@ -201,19 +201,6 @@ def test_rate_of_swa_falls_to_half_and_stays() -> None:
     assert float(rate(5)) == pytest.approx(1e-3)
     assert [float(rate(step)) for step in (30, 45, 60)] == pytest.approx([5e-4] * 3)
     assert optimizer(replace(DEFAULT, average="none"), 10, 6).use_ema is False
-
-
-def test_statistics_are_the_mean_over_all_pictures_and_frozen_ones_stay() -> None:
-    free, frozen = keras.layers.BatchNormalization(), keras.layers.BatchNormalization(trainable=False)
-    model = keras.Sequential([keras.Input((1, 1, 2)), free, frozen])
-    one, other = (np.array(rows, np.float32).reshape(-1, 1, 1, 2) for rows in ([[1, 0], [3, 0]], [[8, 4]]))
-    norms = Norms(model)
-    for _ in range(2):  # What was there before counts for nothing.
-        norms.measure([(one,), (other,)])
-        np.testing.assert_allclose(free.moving_mean, [(2 * 2 + 8) / 3, 4 / 3], rtol=1e-6)
-        np.testing.assert_allclose(free.moving_variance, [2 / 3, 0], rtol=1e-6)
-    assert free.momentum == 0.99
-    np.testing.assert_array_equal(frozen.moving_mean, [0, 0])
 
 
 # Ensembles

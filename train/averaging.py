@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from train.recipe import Recipe
@@ -110,33 +109,3 @@ def averaging(recipe: Recipe, done: int, epochs: int, measure: Callable[[int], N
     if recipe.average == "ema":
         return Ema(done)
     return Swa(swa_begins(epochs), measure, state) if recipe.average == "swa" else Nothing()
-
-
-class Norms:
-    """Measures the statistics of a model's batch norm anew: their mean over some batches, with its weights as they are.
-
-    Frozen layers keep theirs.
-    """
-
-    def __init__(self, model: keras.Model) -> None:
-        self._norms = [layer for layer in model._flatten_layers()
-                       if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
-        self._run = tf.function(lambda pictures: model(pictures, training=True))
-
-    def measure(self, batches: Any) -> None:
-        """Measure on batches as `train.pipeline.batches` gives them."""
-        if not self._norms:
-            return
-        variables = [variable for norm in self._norms for variable in (norm.moving_mean, norm.moving_variance)]
-        momentums = [norm.momentum for norm in self._norms]
-        sums, count = [np.zeros(variable.shape) for variable in variables], 0
-        for norm in self._norms:
-            norm.momentum = 0.0  # Each batch's own, in the graph that is made at the first of them.
-        for pictures, *_ in batches:
-            self._run(pictures)
-            sums = [total + len(pictures) * variable.numpy() for total, variable in zip(sums, variables, strict=True)]
-            count += len(pictures)
-        for norm, momentum in zip(self._norms, momentums, strict=True):
-            norm.momentum = momentum
-        for variable, total in zip(variables, sums, strict=True):
-            variable.assign(total / count)

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from models.evaluation import fit_temperature, softmax
 from models.preprocess import infrared
 from train import stop
-from train.averaging import SWA_RATE, Norms, averaging, swa_begins
+from train.averaging import SWA_RATE, averaging, swa_begins
 from train.backbones import at_size, build
 from train.distribute import Copies, Devices, devices
 from train.head import Taught, fit_head, loss, right
 from train.measure import Network, keras_network, logits, same
+from train.norms import Norms, fuse
 from train.partial import Partial, State
 from train.photos.store import Store
 from train.pipeline import Examples, batches, hard_views
@@ -212,6 +213,7 @@ def unfreeze(backbone: keras.Model, layers: Unfreeze) -> None:
         layer.trainable = index >= first
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = MOMENTUM
+            fuse(layer)
 
 
 def _values(variables: Sequence[Any]) -> list[Array]:
