@@ -133,11 +133,11 @@ def _bare(recipe: Recipe, steps: int) -> Callable[[], list[float]]:
     import keras
 
     from train.backbones import build
-    from train.fit import optimizer, unfreeze
+    from train.fit import optimizer
     from train.head import loss
 
     model, backbone = build(recipe.backbone, "none", recipe.size, CLASSES, recipe.dropout, recipe.decay)
-    unfreeze(backbone, recipe.unfreeze)
+    backbone.trainable = True  # With Keras' own batch norm, which `train.fit.unfreeze` replaces.
     # Without XLA, as in the project: with it a CPU trains several times slower.
     model.compile(optimizer(recipe, steps, 1), loss(recipe), metrics=["accuracy"], jit_compile=False)
     dice, count = np.random.default_rng(0), steps * recipe.batch
