@@ -12,8 +12,9 @@ import tensorflow as tf
 def fuse(norm: keras.layers.BatchNormalization) -> None:
     """Have a layer of batch norm learn by one kernel, and go back by another; the results are Keras' but for rounding.
 
-    Keras composes it of a dozen kernels each way, which takes most of a MobileNet's fine-tuning on a CPU. What is not
-    (batch, height, width, channels), and what the layer does when it does not learn, is left to Keras.
+    Keras composes it of a dozen kernels each way, which on a CPU takes a third of a MobileNetV2's fine-tuning
+    (`benchmarks/throughput.py`). What is not (batch, height, width, channels), and what the layer does when it does not
+    learn, is left to Keras.
     """
     plain = norm.call
 
