@@ -15,7 +15,10 @@ from train.recipe import DEFAULT, NO_AUGMENTATION
 
 import_tensorflow()
 keras = pytest.importorskip("keras")
+import tensorflow as tf  # noqa: E402
+
 from train import pipeline  # noqa: E402
+from train.distribute import Copies, Devices  # noqa: E402
 from train.fit import AUTO_EPOCHS, AUTO_STEPS, length, optimizer  # noqa: E402
 from train.head import loss  # noqa: E402
 from train.progress import Keeper  # noqa: E402
@@ -164,3 +167,19 @@ def test_kept_are_the_weights_that_do_best_on_clear_views() -> None:
     kept, weights = keeper.best()
     assert kept == "25 % of the way from the new head on the untouched backbone to fine-tuned"
     np.testing.assert_array_equal(weights[0], [[1.0]])
+
+
+def test_step_of_training_is_traced_once() -> None:
+    class Counted(keras.losses.Loss):  # type: ignore[misc]
+        calls = 0
+
+        def call(self, wanted: Any, logits: Any) -> Any:
+            Counted.calls += 1
+            return keras.losses.mean_squared_error(wanted, logits)
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    copies = Copies(model, Devices(tf.distribute.get_strategy(), "float32"), PLAIN)
+    copies.compile(lambda: optimizer(PLAIN, 2, 2), Counted())
+    history = copies.model.fit(np.ones((4, 2)), np.eye(3)[[0, 1, 2, 0]], batch_size=2, epochs=2, verbose=0).history
+    assert set(history) == {"loss", "accuracy"}
+    assert Counted.calls == 1
