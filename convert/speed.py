@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,18 @@ def invoke_speed(before: Path, after: Path, seconds: float = SECONDS) -> Speed:
     """
     float_ms, own_ms = (1000 * times for times in invoke_times((before, after), seconds))
     return Speed(float(np.median(float_ms)), float(np.median(own_ms)), float(np.median(own_ms / float_ms)),
-                 len(own_ms) * BLOCK)
+                 len(own_ms) * BLOCK, vnni())
+
+
+def vnni(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool | None:
+    """Whether this machine has VNNI, which XNNPACK's fast int8 kernels for x86-64 need; None where that is not known.
+
+    Without it int8 is hardly faster than float there, or slower, which says nothing of the Arm processors that it is
+    for.
+    """
+    text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.is_file() else ""
+    flags = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
+    return bool({"avx512_vnni", "avx_vnni"} & set(flags[1].split())) if flags else None
 
 
 def invoke_times(models: Sequence[Path], seconds: float = SECONDS) -> list[NDArray[np.float64]]:

@@ -112,12 +112,15 @@ class Speed:
 
     `float_ms` and `ms` are medians of `runs` invokes each, in milliseconds on the machine that converted. `ratio`, of
     the network's time to its float's, is the median over the rounds of that run: it holds where absolute times do not.
+    `vnni`: whether that machine, an x86-64 one, has the instructions that XNNPACK's int8 lives on; None where that is
+    not known, and for others.
     """
 
     float_ms: float
     ms: float
     ratio: float
     runs: int
+    vnni: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

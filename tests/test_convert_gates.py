@@ -160,6 +160,16 @@ def test_time_of_an_invoke_that_is_hardly_any_cannot_tell(ratio: float) -> None:
     assert gates(replace(GOOD, speed=Speed(0.02, 0.08, 4.0, 150)))["not slower than its float"].met is False
 
 
+def test_processor_without_vnni_cannot_tell_that_int8_is_slower() -> None:
+    def found(ratio: float, vnni: bool | None) -> Gate:
+        return gates(replace(GOOD, speed=Speed(1.0, ratio, ratio, 150, vnni)))["not slower than its float"]
+
+    assert found(1.14, False) == Gate(
+        "not slower than its float", None, "1.14 x its time, but this processor has no VNNI, without which int8 gains "
+        "nothing on x86-64; on a Raspberry Pi it does", "1.00 x its time")
+    assert [found(1.14, True).met, found(1.14, None).met, found(0.9, False).met] == [False, False, True]
+
+
 @pytest.mark.parametrize(("scheme", "target", "asked"), [
     ("int8", "xnnpack", {"no float tensor", "one piece for XNNPACK", "not slower than its float"}),
     ("int8", "any", {"no float tensor"}),
