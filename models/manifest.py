@@ -112,8 +112,8 @@ class Speed:
 
     `float_ms` and `ms` are medians of `runs` invokes each, in milliseconds on the machine that converted. `ratio`, of
     the network's time to its float's, is the median over the rounds of that run: it holds where absolute times do not.
-    `vnni`: whether that machine, an x86-64 one, has the instructions that XNNPACK's int8 lives on; None where that is
-    not known, and for others.
+    `vnni`: whether that machine, an x86-64 one, has the instructions that XNNPACK's int8 for it is made for; None
+    where that is not known, and for others.
     """
 
     float_ms: float

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.broker import Mosquitto, Subscriber
@@ -18,6 +20,16 @@ BEFORE = 100
 """So much of the backlog has come when something happens again."""
 FLAT = 1000
 """Bytes of memory for each more alert that waits: one with its picture has 20,000."""
+
+
+@contextlib.contextmanager
+def stopped(child: subprocess.Popen[str]) -> Iterator[None]:
+    """A process that does nothing meanwhile; whatever happens, it goes on, or nobody could wait for its end."""
+    child.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        child.send_signal(signal.SIGCONT)
 
 
 def test_a_day_without_a_link(tmp_path: Path, mosquitto: Mosquitto) -> None:
@@ -35,9 +47,10 @@ def test_a_day_without_a_link(tmp_path: Path, mosquitto: Mosquitto) -> None:
         assert child.stdout is not None
         said = json.loads(child.stdout.readline())
         # The trap comes back after the subscriber, however slow this machine is: what nobody is subscribed to waits.
-        child.send_signal(signal.SIGSTOP)
-        with mosquitto, Subscriber(mosquitto) as subscriber:
-            child.send_signal(signal.SIGCONT)
+        with contextlib.ExitStack() as stack:
+            with stopped(child):
+                stack.enter_context(mosquitto)
+                subscriber = stack.enter_context(Subscriber(mosquitto))
             subscriber.until(lambda: len(subscriber.received) >= BEFORE)
             child.stdin.write("\n")
             child.stdin.flush()
