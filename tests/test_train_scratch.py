@@ -22,7 +22,7 @@ from train.head import fit_head  # noqa: E402
 from train.pipeline import Examples  # noqa: E402
 
 MINIVGG = ("--backbone", "minivgg", "--weights", "none", "--size", "32", "--set", "head=flat", "--set", "hidden=16",
-           "--set", "fine_rate=3e-3", "--set", "batch=8", "--set", "augmentation=none", "--epochs", "5")
+           "--set", "fine_rate=3e-3", "--set", "batch=8", "--set", "augmentation=none", "--epochs", "12", "--deterministic")
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Of Keras, saving a network.
@@ -35,7 +35,8 @@ def test_network_from_scratch_is_trained_and_converted(tmp_path: Path, monkeypat
     assert (origin.backbone, origin.weights, origin.settings["head"], origin.settings["hidden"]) == (
         "minivgg", "none", "flat", 16)
     history = json.loads((bundle.path / "report.json").read_text(encoding="utf-8"))["history"]
-    assert history[-1]["loss"] < history[0]["loss"], "it learns more than the head alone"
+    # So few photos make it worse at first, with batch norm of nothing yet.
+    assert min(epoch["loss"] for epoch in history[1:]) < history[0]["loss"] - 0.1, "it learns more than the head alone"
     # Of so small a network half the time is the way in and out; no time decides a test.
     monkeypatch.setattr("convert.job.invoke_speed", lambda before, after: Speed(2.0, 1.0, 0.5, 150))
     assert convert(["--quantize", "int8", str(bundle.path), "--fine-tune", "never"]) == 0
