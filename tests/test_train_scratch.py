@@ -22,7 +22,8 @@ from train.head import fit_head  # noqa: E402
 from train.pipeline import Examples  # noqa: E402
 
 MINIVGG = ("--backbone", "minivgg", "--weights", "none", "--size", "32", "--set", "head=flat", "--set", "hidden=16",
-           "--set", "fine_rate=3e-3", "--set", "batch=8", "--set", "augmentation=none", "--epochs", "12", "--deterministic")
+           "--set", "fine_rate=3e-3", "--set", "batch=8", "--set", "augmentation=none", "--epochs", "12",
+           "--deterministic")
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Of Keras, saving a network.
