@@ -16,8 +16,17 @@ SAMPLED = 32
 def lifted(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A (height, width, 3) uint8 picture as it is, or a lighter one where it is dark."""
     step = max(1, image.shape[0] // SAMPLED)
-    bright = float(np.percentile(image[::step, ::step, 1], 95))
+    bright = _percentile(image[::step, ::step, 1], 0.95)
     if bright >= DARK:
         return image
     gain = min(MOST, LIFTED / max(bright, 1.0))
     return cv2.convertScaleAbs(image, alpha=gain)  # type: ignore[return-value]
+
+
+def _percentile(values: NDArray[np.uint8], share: float) -> float:
+    """As np.percentile has it, which takes five times as long for so few values."""
+    ordered = np.sort(values, axis=None)
+    place = share * (ordered.size - 1)
+    low = int(place)
+    high = min(low + 1, ordered.size - 1)
+    return float(ordered[low]) + (float(ordered[high]) - float(ordered[low])) * (place - low)

@@ -47,7 +47,8 @@ def find_regions(
         x, y, box_width, box_height = cv2.boundingRect(moving)
         if area < least_area * mask.size or max(box_width, box_height) < least_size * height:
             continue
-        if correlation(luma[part][moving > 0], mean[part][moving > 0]) > SAME_TEXTURE:
+        there = moving > 0
+        if correlation(luma[part][there], mean[part][there]) > SAME_TEXTURE:
             continue
         found.append((area, BBox((left + x) / width, (top + y) / height, box_width / width, box_height / height)))
     return [box for _, box in sorted(found, key=lambda each: -each[0])]
