@@ -17,9 +17,9 @@ ENOUGH, TIMES = 200, 3
 LOADS, INTEGER, PIECES = "runs in a process of its own", "no float tensor", "one piece for XNNPACK"
 ACCURACY, RECALL, SPEED = "accuracy", "recall of each class", "not slower than its float"
 LEAST_MS = 0.05
-FAR_SLOWER = 1.5
-"""MobileNets take 1.1 to 1.2 times their float's time where x86-64 has no VNNI; what takes this is slow anywhere."""
 """Milliseconds an invoke below which what each invoke costs anyhow (0.002 ms on a PC) blurs which file is faster."""
+FAR_SLOWER = 1.5
+"""Times its float's time. MobileNets stay below it where x86-64 has no VNNI; what takes this is slow anywhere."""
 SHOWN_CLASSES, SHOWN_LAYERS = 5, 5
 _EDGES = {"QUANTIZE"}
 """What turns the raw picture into the network's own integers, and those into the output's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -29,3 +30,10 @@ def test_bright_parts_of_a_dark_picture_are_lifted(dark: int, bright: int, expec
 def test_picture_that_is_not_dark_is_not_even_copied() -> None:
     image = scene(20, 90)
     assert lifted(image) is image
+
+
+@pytest.mark.parametrize("most", [4, 20, 45, 59])
+def test_factor_is_that_of_the_brightest_twentieth(most: int) -> None:
+    dark = np.random.default_rng(most).integers(0, most, (45, 80, 3), np.uint8)
+    factor = min(4.0, 120 / max(1.0, float(np.percentile(dark[..., 1], 95))))
+    np.testing.assert_array_equal(lifted(dark), cv2.convertScaleAbs(dark, alpha=factor))
