@@ -55,6 +55,16 @@ def media(tmp_path: Path) -> list[str]:
     return sorted(path.suffix for path in (tmp_path / "data").rglob("*.*") if path.suffix in (".jpg", ".mp4", ".part"))
 
 
+def places(value: object) -> list[object]:
+    """What is said of a place anywhere within a payload."""
+    if isinstance(value, list):
+        return [place for each in value for place in places(each)]
+    if not isinstance(value, dict):
+        return []
+    here = [each for key, each in value.items() if key in ("location", "latitude", "longitude") and each is not None]
+    return here + [place for each in value.values() for place in places(each)]
+
+
 @pytest.mark.parametrize(("clip", "least"), [(PEDESTRIANS, 10), (PERSON, 1)])
 def test_nothing_of_a_person_is_stored_or_told_but_a_count(
     tmp_path: Path, shared: Path, broker: Mosquitto, clip: str, least: int
@@ -142,9 +152,14 @@ def test_place_leaves_by_no_channel_more_exactly_than_allowed(
     assert {".jpg", ".mp4"} == set(media(tmp_path))
     del told["alert/tiger"]
     files = [path.read_bytes() for path in (tmp_path / "data/media").rglob("*.*")]
-    for each in [*(payload for payloads in told.values() for payload in payloads), *files]:
-        assert not [number for number in (b"21.5", b"79.2", b"79.3") if number in each]
-        assert b"GPS" not in each
+    payloads = [payload for topic, each in told.items() if topic != "said" for payload in each]
+    texts = [json.loads(payload) for payload in payloads if payload.startswith(b"{")]
+    assert len(texts) >= 4
+    assert [place for text in texts for place in places(text)] == []
+    for each in [*payloads, *told["said"], *files]:
+        # Digits enough that no duration or temperature, and no chance of compressed bytes, looks like them.
+        assert not [number for number in (b"21.543", b"79.256", b"79.257") if number in each]
+        assert b"GPSLatitude" not in each
 
 
 def test_rules_of_a_settings_file(tmp_path: Path, shared: Path, broker: Mosquitto) -> None:
