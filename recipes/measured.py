@@ -1,4 +1,4 @@
-"""Adds to a converted bundle what false alarms it gives, and to its card what it does with foxes and composite clips.
+"""Adds to a converted bundle what false alarms it gives, and to its card what it does with composite clips.
 
     python -m recipes.measured models/bundles/wildlife-1-int8 ../shared/data
 """
@@ -6,12 +6,9 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,15 +30,13 @@ def _main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("recipes.measured", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path, help="a converted bundle; its card is written anew")
-    parser.add_argument("data", type=Path, help="the folder that holds wildlife and scenes")
+    parser.add_argument("data", type=Path, help="the folder that holds scenes")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args(argv)
     bundle, data = ModelBundle.open(arguments.bundle.resolve()), arguments.data.resolve()
-    photos = sorted((data / "wildlife").glob("*/fox/*"))
-    if not photos or not (data / "scenes/clips.csv").is_file():
-        raise UsageError(f"{data}: expected the folders wildlife (with foxes) and scenes, found not both; name the "
-                         f"folder that holds them")
-    found = foxes(_output("-m", "edge.classify", "--model", bundle.path, *photos))
+    if not (data / "scenes/clips.csv").is_file():
+        raise UsageError(f"{data}: expected the folder scenes with its clips.csv, found none; name the folder that "
+                         f"holds it")
     events = _output("benchmarks/events.py", "--model", bundle.path, "--scenes", data / "scenes")
     with tempfile.TemporaryDirectory() as folder:
         alarms = Path(folder) / ALARMS
@@ -50,22 +45,13 @@ def _main(argv: Sequence[str]) -> int:
     card = (bundle.path / CARD).read_text(encoding="utf-8").partition(TITLE)[0].rstrip()
     clips = f"`python benchmarks/events.py`, on composite clips:\n\n```\n{events}```\n"
     quiet = f"`python benchmarks/alarms.py`, on places without animals:\n\n```\n{budget}```\n"
-    card = "\n\n".join([card, TITLE, SEEN, found, clips, quiet])
+    card = "\n\n".join([card, TITLE, SEEN, clips, quiet])
     files: dict[str, bytes | Path] = {
         name: (bundle.path / name).read_bytes() for name in bundle.manifest.files if name not in (LABELS, CARD)}
     files |= {CARD: card.encode(), ALARMS: counted}
     write_bundle(bundle.path, bundle.manifest, bundle.labels, files, force=True)
     print(f"{bundle.path / CARD}: written", file=sys.stderr)
     return 0
-
-
-def foxes(rows: str) -> str:
-    """What the CSV that `edge-classify` printed for photos of foxes says, as a sentence."""
-    names = [row["species"] for row in csv.DictReader(io.StringIO(rows))]
-    called = Counter(name for name in names if name)
-    said = ", ".join(f"{name} {count}" for name, count in sorted(called.items(), key=lambda item: (-item[1], item[0])))
-    return (f"`edge-classify` on {len(names)} photos of foxes, which are no class: {called.total()} are given another "
-            f"name above its operating point ({said}).")
 
 
 def _output(*arguments: object) -> str:
