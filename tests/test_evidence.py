@@ -114,7 +114,7 @@ def test_old_evidence_is_forgotten() -> None:
     assert NAMES[int(evidence.posterior().argmax())] == "wolf"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.lists(st.floats(0, 1), min_size=7, max_size=7), st.floats(0, 1)), max_size=40))
 def test_posterior_is_a_distribution_whatever_is_said(looks: list[tuple[list[float], float]]) -> None:
     evidence = Evidence(LABELS)
@@ -126,7 +126,7 @@ def test_posterior_is_a_distribution_whatever_is_said(looks: list[tuple[list[flo
         assert 0 <= evidence.weight <= MOST
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.permutations([0.3, 0.5, 0.7, 0.8, 0.9]))
 def test_order_of_the_looks_does_not_matter(shares: list[float]) -> None:
     one, other = Evidence(LABELS), Evidence(LABELS)
@@ -140,15 +140,26 @@ def test_order_of_the_looks_does_not_matter(shares: list[float]) -> None:
 def test_look_alikes_that_share_the_evidence_are_told_as_their_group() -> None:
     shares = said(jaguar=0.48, leopard=0.48)
     assert set(told(stream(*every(0.2, shares, 8)))) == {("new", "unknown"), ("end", "unknown")}
-    group = found(stream(*every(0.2, shares, 20)))
+    group = found(stream(*every(0.2, shares, 24)))
     assert {sighting.species for sighting in group} == {"spotted_cat"}
     assert group[0].members == ("jaguar", "leopard")
     assert (group[0].observation_type, group[0].scientific_name) == ("animal", "")
     assert group[0].probability > 0.9
 
 
+@pytest.mark.parametrize("step", [0.0, 0.03])
+def test_look_alikes_are_given_five_whole_looks_to_be_told_apart_in_place_and_moving(step: float) -> None:
+    def passing(count: int) -> list[tuple]:
+        shares = said(jaguar=0.48, leopard=0.48)
+        return [(0.2 * number, (shares, BBox(step * number, 0.3, 0.1, 0.2))) for number in range(count)]
+
+    # The first look counts 0.2, each that follows 0.25.
+    assert set(told(stream(*passing(20)))) == {("new", "unknown"), ("end", "unknown")}
+    assert {species for _, species in told(stream(*passing(21)))} == {"spotted_cat"}
+
+
 def test_group_becomes_a_species_when_the_looks_say_so_with_the_same_id() -> None:
-    named = stream(*every(0.2, said(jaguar=0.48, leopard=0.48), 20), *every(0.2, said(jaguar=0.95), 12, start=4.0))
+    named = stream(*every(0.2, said(jaguar=0.48, leopard=0.48), 24), *every(0.2, said(jaguar=0.95), 12, start=4.8))
     seen = found(named)
     assert [(each.type, each.species) for each in seen] == [
         ("new", "spotted_cat"), ("update", "jaguar"), ("end", "jaguar")]  # fmt: skip

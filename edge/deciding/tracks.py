@@ -60,6 +60,7 @@ class Track:
         first: the frame with the first look that showed something; `latest` with the last look.
         began: where it was first seen.
         looks: how many there were.
+        heard: what they weighed together, with what is forgotten by now.
         moved: whether it has come from elsewhere since it was first seen.
         shares: (classes,) probabilities after all looks.
         shows: whether the last look shows more than the place.
@@ -77,6 +78,7 @@ class Track:
     still: bool
     shares: NDArray[np.float64]
     looks: int = 0
+    heard: float = 0.0
     moved: bool = False
     shows: bool = False
     told: bool = False
@@ -109,7 +111,7 @@ class Track:
         self.moved = self.moved or _apart(self.began, prediction.crop.box) >= MOVED
         self.evidence.add(prediction.probabilities, weight, MOST if self.moved or self.still else IN_PLACE)
         self.box, self.last_seen, self.lighting = prediction.crop.box, frame.timestamp, trigger.lighting
-        self.looks, self._view = self.looks + 1, view
+        self.looks, self.heard, self._view = self.looks + 1, self.heard + weight, view
         self.shows = self.evidence.shows(prediction.probabilities)
         # Of a still its own probabilities count, as everywhere else where one picture is judged.
         self.shares = prediction.probabilities.astype(np.float64) if self.still else self.evidence.posterior()

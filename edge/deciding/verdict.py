@@ -17,8 +17,8 @@ LEAST_SURE = 0.8
 """A visit takes this probability, however low the operating point for one picture is."""
 SURE_IN_PLACE = 0.95
 """So much of what has not moved from its place: most animals come from somewhere, and most branches do not."""
-SHARED_WEIGHT = 2.0
-"""Look-alikes are told apart by so much evidence, or they are told as a group."""
+SHARED_WEIGHT = 5.0
+"""Look-alikes are told apart by looks of so much weight, or they are told as a group."""
 SHARES = 0.2
 """A class with less of a group's probability has no share in it."""
 UNKNOWN_WEIGHT = 1.0
@@ -68,7 +68,7 @@ class Judge:
             return None
         if shares[best] >= least[best]:
             return Verdict(label.name, label.scientific_name, label.observation_type, float(shares[best]))
-        if track.weight < SHARED_WEIGHT - 1e-9:
+        if not track.still and track.heard < SHARED_WEIGHT - 1e-9:
             return None
         for group, indexes in self._groups.items():
             members = [index for index in indexes if shares[index] >= SHARES]
