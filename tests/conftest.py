@@ -9,12 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from edge.cameras import demo
 from edge.telling.outbox import FILE_NAME, Outbox
 from edge.types import Frame
 from models.bundle import ModelBundle
 from tests.broker import KEEPS, Mosquitto
+
+# On a busy machine an example takes as long as it takes: timings never decide a test.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 START = datetime(2026, 5, 1, 6, 0, tzinfo=UTC)
 

@@ -142,7 +142,7 @@ def test_numbers_of_another_type_are_refused_in_one_line() -> None:
 
 
 @given(st.integers(0, len(MODEL)), st.lists(st.tuples(st.integers(8, len(MODEL) - 1), st.integers(0, 255)), max_size=9))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_damaged_file_is_read_or_refused_in_one_line(end: int, changes: list[tuple[int, int]]) -> None:
     content = bytearray(MODEL)
     for place, value in changes:

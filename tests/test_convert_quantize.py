@@ -147,7 +147,7 @@ def test_constants_of_sums_and_products_are_planned_as_they_are_stored(tmp_path:
 
 @given(NETWORKS, st.booleans())
 @example(drawn(["TANH", "concat"], 0), False)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_drawn_network_is_integer_and_answers_as_planned_or_says_why_not(network: Network, opened: bool) -> None:
     rewrite(network, xnnpack=opened)
     if said := refusal(lambda: quantize(network, widest(network, SMALL))):
@@ -415,7 +415,7 @@ def test_runtime_is_given_what_was_stored() -> None:
 
 
 @given(st.floats(1e-3, 4.0), st.floats(1e-3, 1.0), st.floats(1e-3, 1.0))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_no_product_lies_between_two_steps(factor: float, one: float, other: float) -> None:
     net = Builder(12)
     left, right = net.convolution(net.scaled(), 2), net.convolution(net.scaled(), 2)

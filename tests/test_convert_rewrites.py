@@ -275,7 +275,7 @@ NETWORKS = st.builds(drawn, st.lists(st.sampled_from(STEPS), min_size=1, max_siz
 
 
 @given(NETWORKS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_drawn_network_is_rewritten_exactly(network: Network) -> None:
     expected = answers(network, SMALL)
     rewrite(network)
@@ -284,7 +284,7 @@ def test_drawn_network_is_rewritten_exactly(network: Network) -> None:
 
 
 @given(NETWORKS, st.integers(0, 999))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_absorbs_a_factor_gives_the_same_once_it_is_compensated(network: Network, seed: int) -> None:
     expected = answers(network, SMALL)
     dice = np.random.default_rng(seed)

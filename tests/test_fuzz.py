@@ -42,7 +42,7 @@ REPOSITORY = Path(__file__).parents[1]
 def inputs(share: float) -> settings:
     """So large a share of all inputs; none of them is timed."""
     few = max(10, round(INPUTS * share))
-    return settings(max_examples=few, deadline=None, suppress_health_check=list(HealthCheck))
+    return settings(max_examples=few, suppress_health_check=list(HealthCheck))
 
 
 # Settings.
@@ -225,7 +225,7 @@ def test_retained_junk_on_our_topics_stops_neither_trap_nor_listener(
     ]
     found: list[tuple[str, bytes]] = []
 
-    @settings(max_examples=JUNK, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=JUNK, suppress_health_check=list(HealthCheck), database=None)
     @given(junk | st.tuples(st.sampled_from(places), PAYLOADS))
     def collect(each: tuple[str, bytes]) -> None:
         found.append(each)

@@ -96,7 +96,7 @@ shares = st.floats(-0.5, 1.5, allow_nan=False)
 sizes = st.integers(1, 40)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(height=sizes, width=sizes, size=sizes, box=st.none() | st.tuples(shares, shares, shares, shares))
 def test_any_box_gives_a_square_from_within_the_picture_or_is_refused(
     height: int, width: int, size: int, box: tuple[float, float, float, float] | None
@@ -114,7 +114,7 @@ def test_any_box_gives_a_square_from_within_the_picture_or_is_refused(
     assert 50 <= found.min() <= found.max() <= 200
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(height=sizes, width=sizes, size=sizes, colour=st.tuples(*[st.integers(0, 255)] * 3))
 def test_one_colour_stays_that_colour(height: int, width: int, size: int, colour: tuple[int, int, int]) -> None:
     found = prepare(np.full((height, width, 3), colour, np.uint8), size)

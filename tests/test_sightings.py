@@ -229,7 +229,7 @@ moment = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(moment, max_size=60))
 def test_any_stream_keeps_the_promises(moments: list[tuple[float, str, float, bool]]) -> None:
     image = np.zeros((32, 32, 3), np.uint8)

@@ -50,7 +50,7 @@ def test_crop_at_the_edge_of_the_picture_ends_there() -> None:
     assert crop.shape == (46, 46, 3)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.floats(0, 0.99), st.floats(0, 0.99), st.floats(0, 1), st.floats(0, 1), st.integers(300, 50_000),
 )  # fmt: skip

@@ -53,7 +53,7 @@ def augmented(number: int, options: Augmentation) -> NDArray[np.float32]:
 
 
 @given(SEEDS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_with_everything_off_the_picture_is_unchanged(pair: tuple[int, int]) -> None:
     for options in (NO_AUGMENTATION, replace(NO_AUGMENTATION, strong=1.0)):
         image = augment(tf.constant(PICTURE), tf.constant(BACKGROUND), tf.constant(pair, tf.int64), options)
@@ -66,7 +66,7 @@ def test_shape_type_and_range_are_those_of_a_picture(options: Augmentation) -> N
     run = tf.function(lambda pair: augment(tf.constant(PICTURE), tf.constant(BACKGROUND), pair, options))
 
     @given(SEEDS)
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     def check(pair: tuple[int, int]) -> None:
         image = run(tf.constant(pair, tf.int64)).numpy()
         assert (image.shape, image.dtype) == ((SIZE, SIZE, 3), np.float32)

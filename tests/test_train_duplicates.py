@@ -67,7 +67,7 @@ def test_fingerprint_survives(change: str) -> None:
     assert [number for number in range(30) if not pair(scene(number), CHANGES[change](scene(number)))] == []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(50, 100), st.floats(0.5, 1), st.floats(0.01, 0.02), st.floats(-0.15, 0.15),
        st.booleans())
 def test_fingerprint_survives_any_mixture(

@@ -117,7 +117,7 @@ def test_a_class_that_is_one_sequence_is_trained_on_and_said_not_to_be_measured(
     assert notes[-1] == ("no photos to measure on of bear (val), bear (test): too few that do not belong together")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 12), st.sampled_from(["", *"123456"])), min_size=1),
        st.integers(0, 5))
 def test_no_sequence_and_no_copy_ever_stands_on_two_sides(rows: list[tuple[str, int, str]], seed: int) -> None:
