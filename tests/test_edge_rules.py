@@ -20,8 +20,8 @@ from tests.broker import Mosquitto, Subscriber
 from tests.test_edge_watch import CLOSE_VISITS, edge_watch, over
 
 ANIMALS = (
-    "ape,bear,bison,cheetah,deer,elephant,jaguar,kangaroo,leopard,lion,monkey,pig,polar_bear,rabbit,raccoon,tiger,"
-    "wolf,zebra"
+    "ape,bear,bison,cheetah,deer,elephant,fox,jaguar,kangaroo,leopard,lion,monkey,pig,polar_bear,rabbit,raccoon,"
+    "tiger,wolf,zebra"
 )
 PLACE = ("--latitude", "21.54321", "--longitude", "79.25678")
 PEDESTRIANS, PERSON = "data/videos/vid057.mp4", "data/scenes/dev27_none_person.mp4"
