@@ -159,7 +159,8 @@ def test_place_leaves_by_no_channel_more_exactly_than_allowed(
     for each in [*payloads, *told["said"], *files]:
         # Digits enough that no duration or temperature, and no chance of compressed bytes, looks like them.
         assert not [number for number in (b"21.543", b"79.256", b"79.257") if number in each]
-        assert b"GPSLatitude" not in each
+    assert len(files) == 2
+    assert [each for each in files if b"atitude" in each] == []  # As EXIF, XMP and Camtrap DP call it.
 
 
 def test_rules_of_a_settings_file(tmp_path: Path, shared: Path, broker: Mosquitto) -> None:
