@@ -131,7 +131,7 @@ def cured(model: bytes, pictures: Pictures) -> bytes:
     from convert.graph import read, write
     from convert.quiet import quiet
     from convert.ranges import reach
-    from convert.rewrites import fold_dead, fold_factors
+    from convert.rewrites import fold_factors, fold_gates
 
     def shown() -> Any:
         return ([picture[np.newaxis].astype(np.float32)] for picture in pictures)
@@ -139,7 +139,8 @@ def cured(model: bytes, pictures: Pictures) -> bytes:
     with quiet():
         network = read(model)
         fold_factors(network)  # Else the sixth of the gate stands between the dead unit and what it is folded into.
-        fold_dead(network, reach(network, pictures).highest)
+        seen = reach(network, pictures)
+        fold_gates(network, seen.lowest, seen.highest)
         calibrated = calibrator.Calibrator(calibrator.add_intermediate_tensors(write(network))).calibrate(shown)
         return bytes(mlir_quantize(calibrated, input_data_type=tf.uint8, output_data_type=tf.uint8))
 

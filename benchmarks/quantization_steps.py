@@ -99,8 +99,8 @@ def variants(model: bytes, pictures: Pictures, say: Say, debug: bool, seed: int 
     from convert.int8 import ENOUGH, JUDGED, SEARCHED, SHAPED
     from convert.quantize import quantize, settle
     from convert.quiet import quiet
-    from convert.ranges import equalize, reach, search, shrink_linear, whole_steps
-    from convert.rewrites import fold_dead, rewrite
+    from convert.ranges import equalize, even_swish, reach, search, shrink_linear, whole_steps
+    from convert.rewrites import fold_gates, rewrite
     from convert.rounding import round_weights
     from convert.tune import fine_tune
 
@@ -112,8 +112,9 @@ def variants(model: bytes, pictures: Pictures, say: Say, debug: bool, seed: int 
         seen = reach(network, shaped)
     yield "graph rewritten", quantize(network, outermost(network, seen))
     steps: dict[str, Callable[[Reach], int]] = {
-        "+ dead units folded": lambda found: fold_dead(network, found.highest),
+        "+ constant gates folded": lambda found: fold_gates(network, found.lowest, found.highest),
         "+ linear channels made smaller": lambda found: shrink_linear(network, found),
+        "+ first hard-swish made even": lambda found: even_swish(network, found),
         "+ channels equalised": lambda found: equalize(network, found),
     }
     for name, step in steps.items():

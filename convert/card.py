@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from convert.gates import SPEED
 from convert.words import LABELS, MET, NO_CLASS, STORED, TITLES, change, counts, interval, megabytes, photos, share
 from models.labels import LabelMap
 from models.manifest import LIGHTINGS, ClassMetrics, Manifest, Quantization
@@ -43,7 +44,8 @@ def _head(manifest: Manifest) -> Iterator[str]:
     kind = "network" if origin.backbone in ("", "unknown") else origin.backbone
     about = (f"{kind}, {manifest.input.size} x {manifest.input.size} px, {manifest.output.classes} classes, "
              f"{LABELS[stored.scheme]}: {_size(stored)}")
-    if stored.speed is not None:
+    # A processor on which the gate cannot tell says nothing of the device either.
+    if stored.speed is not None and all(gate.met is not None for gate in stored.gates if gate.name == SPEED):
         about += f", in {stored.speed.ratio:.2f} x the time of its float32 version"
     if not manifest.verified:
         yield (f"{about}. **Not verified**: it was converted without its test photos (`--no-verify`). Temperature, "

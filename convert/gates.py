@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from convert.graph import ENDS
 from convert.words import LABELS, TITLES, counts, photos
 from models.errors import GateError
 from models.evaluation import paired
@@ -21,8 +22,6 @@ LEAST_MS = 0.05
 FAR_SLOWER = 1.5
 """Times its float's time. MobileNets stay below it where x86-64 has no VNNI; what takes this is slow anywhere."""
 SHOWN_CLASSES, SHOWN_LAYERS = 5, 5
-_EDGES = {"QUANTIZE"}
-"""What turns the raw picture into the network's own integers, and those into the output's."""
 
 
 def judge(found: Quantization, max_drop: float = MAX_DROP) -> tuple[Gate, ...]:
@@ -171,10 +170,10 @@ def _integer(tensors: int | None) -> Gate:
 
 
 def _pieces(found: Quantization) -> Gate:
-    allowed = "1, outside only QUANTIZE"
+    allowed = f"1, outside only {' and '.join(sorted(ENDS))}"
     if found.partitions is None:
         return Gate(PIECES, None, "this runtime does not tell", allowed)
-    return Gate(PIECES, found.partitions == 1 and set(found.outside) <= _EDGES,
+    return Gate(PIECES, found.partitions == 1 and set(found.outside) <= ENDS,
                 f"{found.partitions} (outside: {counts(found.outside)})", allowed)
 
 

@@ -18,12 +18,14 @@ Array = NDArray[Any]
 NO_ACTIVATION, RELU, RELU6 = (schema.ActivationFunctionType.NONE, schema.ActivationFunctionType.RELU,
                               schema.ActivationFunctionType.RELU6)
 SAME, VALID = schema.Padding.SAME, schema.Padding.VALID
+TYPES = {"int8": schema.TensorType.INT8, "uint8": schema.TensorType.UINT8}
 
 _ACTIVATIONS = {number: name for name, number in vars(schema.ActivationFunctionType).items() if isinstance(number, int)}
 
 KINDS: dict[str, tuple[str | None, int]] = {
     "ADD": ("AddOptions", 2),
     "AVERAGE_POOL_2D": ("Pool2DOptions", 2),
+    "CAST": ("CastOptions", 1),
     "CONCATENATION": ("ConcatenationOptions", 2),
     "CONV_2D": ("Conv2DOptions", 3),
     "DEPTHWISE_CONV_2D": ("DepthwiseConv2DOptions", 3),
@@ -44,6 +46,8 @@ KINDS: dict[str, tuple[str | None, int]] = {
     "TANH": (None, 2),
 }
 """The operators that can be made integer: the schema's table of their options, and the version with int8."""
+ENDS = {"CAST", "QUANTIZE"}
+"""Of these, the ones of integer files only: they make pictures the network's own integers, and those the output's."""
 
 
 @dataclass(slots=True, eq=False)
@@ -133,7 +137,8 @@ def _network(tree: Any) -> Network:
         name = _short(graph.tensors[operator.outputs[0]].name.decode())
         options = {} if operator.builtinOptions is None else dict(vars(operator.builtinOptions))
         layer = Layer(kind, [int(index) for index in operator.inputs], int(operator.outputs[0]), options)
-        if kind not in KINDS or len(operator.outputs) != 1 or layer.activation not in (NO_ACTIVATION, RELU, RELU6):
+        if (kind not in KINDS.keys() - ENDS or len(operator.outputs) != 1
+                or layer.activation not in (NO_ACTIVATION, RELU, RELU6)):
             fused = f" with {_ACTIVATIONS.get(layer.activation)}" if layer.activation else ""
             raise EdgeWatchError(f"expected layers that can be made integer, found {kind}{fused} ({name}); "
                                  f"type --quantize float16, or train a network of other layers")

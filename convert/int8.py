@@ -14,8 +14,8 @@ from convert.engine import logits
 from convert.graph import Network, read
 from convert.quantize import quantize, settle
 from convert.quiet import quiet
-from convert.ranges import KEPT, equalize, reach, search, shrink_linear, whole_steps
-from convert.rewrites import fold_dead, rewrite
+from convert.ranges import KEPT, equalize, even_swish, reach, search, shrink_linear, whole_steps
+from convert.rewrites import fold_gates, rewrite
 from convert.rounding import round_weights
 from convert.tune import STEPS, fine_tune
 
@@ -116,14 +116,17 @@ def _shape(network: Network, pictures: NDArray[np.uint8]) -> list[str]:
     """Exact changes that rest on what the pictures show, in place; what was done."""
     done = []
     seen = reach(network, pictures)
-    if count := fold_dead(network, seen.highest):
-        done.append(f"{count} gate of dead squeeze-excite units folded into the next weights")
+    if count := fold_gates(network, seen.lowest, seen.highest):
+        done.append(f"{count} gates that say the same on every picture folded into the next weights")
         seen = reach(network, pictures)
     if count := shrink_linear(network, seen):
         done.append(f"{count} channels made smaller that never leave hard-swish's linear part")
         seen = reach(network, pictures)
+    if count := even_swish(network, seen):
+        done.append(f"{count} channels of the first hard-swish made to reach equally far")
+        seen = reach(network, pictures)
     if count := equalize(network, seen):
-        done.append(f"{count} depthwise convolutions given channels that reach equally far")
+        done.append(f"{count} convolutions given channels that reach equally far")
     whole_steps(network)
     return done
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from convert.graph import Layer, Network, Stored, write
+from convert.graph import NO_ACTIVATION, TYPES, Layer, Network, Stored, write
 from models.errors import EdgeWatchError
 
 Ranges = dict[int, tuple[float, float]]
@@ -223,13 +223,30 @@ def _ports(network: Network, stored: dict[int, Stored], io: str) -> None:
     stored[network.input] = Stored(np.dtype(np.int8), np.ones(1, np.float32), -128)
     if io == "int8":
         return
-    for tensor, name in ((network.input, "image"), (network.output, "logits")):
-        inner = stored[tensor]
-        outer = network.add(name, network.tensors[tensor].shape)
-        stored[outer] = Stored(np.dtype(np.uint8), inner.scale, inner.zero + 128)
-        if tensor == network.input:
-            network.layers.insert(0, Layer("QUANTIZE", [outer], tensor))
-            network.input = outer
-        else:
-            network.layers.append(Layer("QUANTIZE", [tensor], outer))
-            network.output = outer
+    _pictures(network, stored)
+    logits, inner = network.output, stored[network.output]
+    network.output = network.add("logits", network.tensors[logits].shape)
+    stored[network.output] = Stored(np.dtype(np.uint8), inner.scale, inner.zero + 128)
+    network.layers.append(Layer("QUANTIZE", [logits], network.output))
+
+
+def _pictures(network: Network, stored: dict[int, Stored]) -> None:
+    """Take pictures of uint8: the same bits as int8 are 256 too low from 128 on, which a product and a sum put right.
+
+    The runtime's QUANTIZE for uint8 to int8 goes pixel by pixel and takes a tenth of MobileNetV3Small's time; these
+    three layers, exact as well, a sixth of that.
+    """
+    shape, int8 = network.tensors[network.input].shape, np.dtype(np.int8)
+    image, bits, times, missing = (network.add("image", shape), network.add("image/bits", shape),
+                                   network.add("image/times", (1,)), network.add("image/missing", shape))
+    stored[image] = Stored(np.dtype(np.uint8), np.ones(1, np.float32))
+    stored[bits] = Stored(int8, np.ones(1, np.float32))
+    # -256 times anything below 0 is beyond 256, where the numbers end.
+    stored[times] = Stored(int8, np.array([256 / 127], np.float32), data=np.array([-127], np.int8))
+    stored[missing] = Stored(int8, np.array([256 / 255], np.float32), -128)
+    network.layers[:0] = [
+        Layer("CAST", [image], bits, {"inDataType": TYPES["uint8"], "outDataType": TYPES["int8"]}),
+        Layer("MUL", [bits, times], missing, {"fusedActivationFunction": NO_ACTIVATION}),
+        Layer("ADD", [bits, missing], network.input, {"fusedActivationFunction": NO_ACTIVATION}),
+    ]
+    network.input = image

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.engine import activations, sensitivities
-from convert.graph import NO_ACTIVATION, RELU, RELU6, Layer, Network
+from convert.graph import NO_ACTIVATION, RELU, RELU6, VALID, Layer, Network
 from convert.quantize import WEIGHTS, Ranges, required, shared
 from convert.rewrites import absorbs, compensate
 
@@ -22,6 +22,7 @@ _LINEAR = 3.0
 """Above it hard-swish gives what it gets."""
 _MARGIN = 0.8
 _LEAST_SHARE = 1 / 64
+_TINY = 1e-6
 _ROWS = 500
 """Places of a batch that are looked at for the percentiles; each picture has up to 12,544."""
 
@@ -29,17 +30,18 @@ _ROWS = 500
 @dataclass(frozen=True, slots=True)
 class Reach:
     """What each channel of each computed tensor reaches over the pictures: lowest and highest number without outliers,
-    and the very highest; and for the whole tensor the percentiles `KEPT` from below and above."""
+    and with them; and for the whole tensor the percentiles `KEPT` from below and above."""
 
     low: dict[int, Vector]
     high: dict[int, Vector]
+    lowest: dict[int, Vector]
     highest: dict[int, Vector]
     kept: dict[int, Vector]
 
 
 def reach(network: Network, pictures: Pictures) -> Reach:
     """Measure what the tensors of a float network reach, (n, size, size, 3) uint8 RGB pictures shown."""
-    found: dict[int, list[tuple[Vector, Vector, Vector, Vector]]] = {}
+    found: dict[int, list[tuple[Vector, Vector, Vector, Vector, Vector]]] = {}
     for batch in activations(network, pictures):
         for tensor, values in batch.items():
             columns = values.reshape(-1, values.shape[-1])
@@ -47,12 +49,13 @@ def reach(network: Network, pictures: Pictures) -> Reach:
             low, high = np.percentile(some, (_RARE, 100 - _RARE), axis=0).astype(np.float32)
             kept = np.percentile(some, [[100 - share for share in KEPT], KEPT])
             kept[0, -1], kept[1, -1] = columns.min(), columns.max()
-            found.setdefault(tensor, []).append((low, high, columns.max(axis=0), kept))
+            found.setdefault(tensor, []).append((low, high, columns.min(axis=0), columns.max(axis=0), kept))
     return Reach(
         {tensor: np.min([part[0] for part in parts], axis=0) for tensor, parts in found.items()},
         {tensor: np.max([part[1] for part in parts], axis=0) for tensor, parts in found.items()},
-        {tensor: np.max([part[2] for part in parts], axis=0) for tensor, parts in found.items()},
-        {tensor: _over_all(np.array([part[3] for part in parts])) for tensor, parts in found.items()},
+        {tensor: np.min([part[2] for part in parts], axis=0) for tensor, parts in found.items()},
+        {tensor: np.max([part[3] for part in parts], axis=0) for tensor, parts in found.items()},
+        {tensor: _over_all(np.array([part[4] for part in parts])) for tensor, parts in found.items()},
     )
 
 
@@ -65,11 +68,12 @@ def _over_all(parts: Vector) -> Vector:
 
 
 def swishes(network: Network) -> dict[int, tuple[Layer, Layer]]:
-    """By the tensor that goes in, the addition and the product of each hard-swish that was taken apart."""
+    """By the tensor that goes in, the gate and the product of each hard-swish that was taken apart."""
     found = {}
     for product in network.layers:
         gate = network.producer(product.inputs[1]) if product.kind == "MUL" else None
-        if gate is not None and gate.kind == "ADD" and gate.activation == RELU6 and gate.inputs[0] == product.inputs[0]:
+        if (gate is not None and gate.kind in ("ADD", "DEPTHWISE_CONV_2D") and gate.activation == RELU6
+                and gate.inputs[0] == product.inputs[0]):
             found[product.inputs[0]] = gate, product
     return found
 
@@ -93,17 +97,47 @@ def shrink_linear(network: Network, seen: Reach) -> int:
     return count
 
 
-def equalize(network: Network, seen: Reach) -> int:
-    """Let all channels between a convolution with ReLU and a depthwise one reach equally far; in how many places.
+def even_swish(network: Network, seen: Reach) -> int:
+    """Let the channels of the first hard-swish reach equally far, each with a slope of its own in the gate; how many.
 
-    After Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction"; only where the
-    weights that compensate for it have a scale for each channel, so that they lose nothing.
+    `x * relu6(x + 3)` becomes `s * (z * relu6(s * z + 3))` with `z = x / s`: the division goes into the weights before
+    it, the product into those after it, and `s * z + 3` is a depthwise convolution of one place. That costs time, a
+    twentieth of MobileNetV3Small's; there the first layer errs most by far, as its channels differ most, and the other
+    17 together gave less than it alone.
+    """
+    tensor, (gate, product) = next(iter(swishes(network).items()), (-1, (None, None)))
+    maker = network.producer(tensor)
+    if (gate is None or product is None or maker is None or not _divisible(maker)
+            or not absorbs(network, product.output)):
+        return 0
+    # What lies below -3 becomes 0 anyway, and may lie below what can be stored.
+    below = np.clip(-seen.low[tensor], 0, _LINEAR) / _LINEAR
+    above = np.maximum(seen.high[tensor], 0) / max(float(seen.high[tensor].max()), _TINY)
+    slopes = np.clip(np.maximum(above, below), _LEAST_SHARE, None).astype(np.float32)
+    _divide(network, maker, slopes)
+    compensate(network, product.output, slopes)
+    name, channels = network.tensors[gate.output].name, len(slopes)
+    taken = [tensor, network.add(f"{name}/slopes", (1, 1, 1, channels), slopes.reshape(1, 1, 1, -1)),
+             network.add(f"{name}/threes", (channels,), np.full(channels, _LINEAR, np.float32))]
+    network.replace(gate, [Layer("DEPTHWISE_CONV_2D", taken, gate.output, {
+        "padding": VALID, "strideW": 1, "strideH": 1, "depthMultiplier": 1, "dilationWFactor": 1, "dilationHFactor": 1,
+        "fusedActivationFunction": RELU6})])
+    return channels
+
+
+def equalize(network: Network, seen: Reach) -> int:
+    """Let all channels between a convolution with ReLU and other convolutions reach equally far; in how many places.
+
+    After Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", but for the
+    activations alone: weights have a scale for each output and are rounded together, and lose next to nothing. Squeezed
+    units, one number of a picture, are left: what a channel reaches is not known of so few.
     """
     count = 0
     for layer in network.layers:
         followers = network.consumers(layer.output)
-        if (not _divisible(layer) or layer.activation != RELU or not absorbs(network, layer.output)
-                or any(each.kind != "DEPTHWISE_CONV_2D" for each in followers)):
+        if (not _divisible(layer) or layer.activation != RELU or network.tensors[layer.output].shape[1:3] == (1, 1)
+                or any(each.kind not in ("CONV_2D", "DEPTHWISE_CONV_2D") for each in followers)
+                or not absorbs(network, layer.output)):
             continue
         high = np.maximum(seen.high[layer.output], 0)
         if high.max() <= 0:
@@ -161,7 +195,7 @@ def candidates(network: Network, seen: Reach) -> dict[int, list[tuple[float, flo
         maker = network.producer(tensor)
         if group[tensor] != tensor:
             continue
-        lows, highs = np.minimum(seen.kept[tensor][0], 0), np.maximum(seen.kept[tensor][1], 1e-6)
+        lows, highs = np.minimum(seen.kept[tensor][0], 0), np.maximum(seen.kept[tensor][1], _TINY)
         if maker is None or tensor in fixed:
             found[tensor] = [fixed[tensor]]
         elif tensor == network.output:
@@ -174,7 +208,7 @@ def candidates(network: Network, seen: Reach) -> dict[int, list[tuple[float, flo
             found[tensor] = [(float(min(0, shift.min())), float(max(0, 255 + shift.max())))]
         elif tensor in swish:
             # Below -3 hard-swish is 0: what is clipped there costs nothing.
-            found[tensor] = [(max(-3.0, float(lows[-1])), float(high)) for high in highs]
+            found[tensor] = [(max(-_LINEAR, float(lows[-1])), float(high)) for high in highs]
         elif tensor in products:
             found[tensor] = [(float(lows[-1]), float(high)) for high in highs]
         else:

@@ -182,33 +182,28 @@ def _counted(network: Network, layer: Layer) -> Vector:
     return counted
 
 
-def fold_dead(network: Network, highest: dict[int, Vector]) -> int:
-    """Fold the gates that dead squeeze-excite units make constant; how many.
+def fold_gates(network: Network, lowest: dict[int, Vector], highest: dict[int, Vector]) -> int:
+    """Fold the gates of squeeze-excite units that say the same on every picture; how many.
 
-    Where all units of a layer are 0 on every picture, what follows it is constant. Left alone, the layer has a range of
-    next to nothing, and its factors are beyond what XNNPACK takes.
+    A gate does so where all units before it are dead, or where it is wide open or shut. Left alone, dead units have a
+    range of next to nothing, and their factors are beyond what XNNPACK takes; the others cost a product for nothing.
 
     Args:
         network: changed in place.
-        highest: of each computed tensor by channel, over the calibration pictures.
+        lowest, highest: of each computed tensor by channel, over the calibration pictures.
     """
     count = 0
-    for layer in [layer for layer in network.layers if layer.kind == "CONV_2D" and layer.activation == RELU]:
-        seen = highest.get(layer.output)
-        if seen is None or seen.max() > 0:
+    for gate in [layer for layer in network.layers if layer.kind == "CONV_2D"]:
+        shape, products = network.tensors[gate.output].shape, network.consumers(gate.output)
+        if (shape[1:3] != (1, 1) or gate.output == network.output or gate.output not in highest
+                or not np.array_equal(lowest[gate.output], highest[gate.output])
+                or any(each.kind != "MUL" or each.inputs.count(gate.output) != 1 for each in products)):
             continue
-        for gate in network.consumers(layer.output):
-            bias = network.constant(gate.inputs[2]) if gate.kind == "CONV_2D" and len(gate.inputs) == 3 else None
-            shape, products = network.tensors[gate.output].shape, network.consumers(gate.output)
-            if (bias is None or shape[1:3] != (1, 1) or gate.output == network.output
-                    or any(each.kind != "MUL" or each.inputs.count(gate.output) != 1 for each in products)):
-                continue
-            value = np.clip(bias, 0, {RELU: None, RELU6: 6}[gate.activation]) if gate.activation else bias
-            constant = network.add(f"{network.tensors[gate.output].name}/constant", shape[3:], value.astype(np.float32))
-            for product in products:
-                product.inputs = [*(each for each in product.inputs if each != gate.output), constant]
-            network.layers.remove(gate)
-            count += 1
+        constant = network.add(f"{network.tensors[gate.output].name}/constant", shape[3:], highest[gate.output])
+        for product in products:
+            product.inputs = [*(each for each in product.inputs if each != gate.output), constant]
+        network.layers.remove(gate)
+        count += 1
     drop_unused(network)
     fold_factors(network)
     return count

@@ -9,7 +9,7 @@ import pytest
 from convert.card import card
 from convert.gates import judge
 from convert.terminal import terminal_table
-from models.manifest import Changed, Quantization, Scheme
+from models.manifest import Changed, Quantization, Scheme, Speed
 from tests.conversions import LABELS, compare, manifest, quantization
 
 PARENT = """# wildlife 2
@@ -66,7 +66,7 @@ def test_terminal_shows_the_proof() -> None:
         "gates",
         "met               runs in a process of its own: yes (allowed: yes)",
         "met               no float tensor: 0 (allowed: 0)",
-        "met               one piece for XNNPACK: 1 (outside: QUANTIZE 2) (allowed: 1, outside only QUANTIZE)",
+        "met               one piece for XNNPACK: 1 (outside: QUANTIZE 2) (allowed: 1, outside only CAST and QUANTIZE)",
         "met               accuracy as taken: loss of 0.3 points (95 %: -1.2 to 2.0), 309 photos (allowed: lower bound",
         "                  at most 0.5, loss at most 1.5)",
         "met               accuracy in infrared grey: loss of 0.0 points (95 %: -1.2 to 1.2), 309 photos (allowed:",
@@ -145,6 +145,15 @@ def test_card_tells_of_this_model_and_keeps_what_its_parent_said() -> None:
     assert "(temperature 0.88, float 0.91)." in text
     assert "| no float tensor | met | 0 | 0 |" in lines
     assert lines[-1] == "Versions: ai_edge_litert 2, keras 3."
+
+
+def test_card_leaves_out_a_speed_that_says_nothing_of_the_device() -> None:
+    text = card(PARENT, manifest(found(speed=Speed(3.55, 3.91, 1.1, 150, vnni=False))), LABELS)
+    assert text.splitlines()[2].startswith(
+        "mobilenet_v2, 224 x 224 px, 2 classes, int8: 2.76 MB (float32: 8.99 MB). Test photos right: ")
+    assert "| not slower than its float | cannot tell | 1.10 x its time, but on a processor without VNNI" in text
+    text = card(PARENT, manifest(found(speed=Speed(3.55, 3.2, 0.9, 150, vnni=False))), LABELS)
+    assert "in 0.90 x the time of its float32 version" in text.splitlines()[2]
 
 
 def test_card_names_each_lighting_in_which_a_class_fell() -> None:

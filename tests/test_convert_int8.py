@@ -100,7 +100,7 @@ def test_newest_bundle_is_named_and_terminal_stays_calm(converted: Converted) ->
     assert lines[3] == "comparing on 24 test photos ..."
     assert lines[-1] == "runs/tiny-int8: written"
     assert "float tensors     0" in lines
-    assert "XNNPACK pieces    1, outside: QUANTIZE 2" in lines
+    assert "XNNPACK pieces    1, outside: CAST 1, QUANTIZE 1" in lines
     assert "raw invoke        1.00 ms, float 2.00 ms: 0.50 x (one thread, in turn, medians of 150)" in lines
     assert len(lines) < 50
     assert max(map(len, lines)) <= 110
@@ -112,11 +112,12 @@ def test_file_is_integer_with_raw_input_and_fixed_batch(converted: Converted) ->
     assert (graph.float_operators, graph.float_tensors, graph.per_tensor) == (0, (), ())
     assert graph.input == Port("UINT8", (1, 48, 48, 3), 1.0, 0)
     assert (graph.output.dtype, graph.output.shape) == ("UINT8", (1, 3))
-    assert graph.operators == {"CONV_2D": 3, "QUANTIZE": 2, "RESHAPE": 2, "ADD": 1, "DEPTHWISE_CONV_2D": 1, "MEAN": 1}
+    assert graph.operators == {"CAST": 1, "MUL": 1, "ADD": 2, "CONV_2D": 3, "DEPTHWISE_CONV_2D": 1, "MEAN": 1,
+                               "RESHAPE": 2, "QUANTIZE": 1}
     stored = converted.bundle.manifest.quantization
     assert stored.operators == graph.operators
     assert (stored.scheme, stored.target, stored.float_operators, stored.float_tensors) == ("int8", "xnnpack", 0, 0)
-    assert (stored.partitions, stored.outside, stored.speed) == (1, {"QUANTIZE": 2}, SPEED)
+    assert (stored.partitions, stored.outside, stored.speed) == (1, {"CAST": 1, "QUANTIZE": 1}, SPEED)
     assert stored.size_bytes == converted.bundle.model.stat().st_size
 
 
@@ -147,9 +148,9 @@ def test_scaled_input_uses_all_its_steps(converted: Converted) -> None:
     with quiet():
         network = LiteRT(str(converted.bundle.model), experimental_preserve_all_tensors=True)
     network.allocate_tensors()
-    scales = {round(detail["quantization"][0] * 127.5, 6) for detail in network.get_tensor_details()
-              if tuple(detail["shape"]) == (1, 48, 48, 3) and detail["dtype"] == np.int8}
-    assert scales == {127.5}, "raw 0-255, and the same less 128, both in steps of 1"
+    scales = [round(detail["quantization"][0] * 255, 3) for detail in network.get_tensor_details()
+              if tuple(detail["shape"]) == (1, 48, 48, 3) and detail["dtype"] == np.int8]
+    assert sorted(scales) == [255, 255, 255, 256], "raw 0-255, its bits, the 256 that half of these miss, less 127"
 
 
 @pytest.mark.parametrize("scaled", [True, False])

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convert.graph import NO_ACTIVATION, RELU, RELU6, SAME, VALID, Layer, Network, read, write
-from convert.ranges import equalize, reach, shrink_linear, swishes, whole_steps
+from convert.ranges import equalize, even_swish, reach, shrink_linear, swishes, whole_steps
 from convert.rewrites import (
     absorbs,
     compensate,
     dense_by_channel,
-    fold_dead,
     fold_factors,
+    fold_gates,
     open_hard_swish,
     pools_by_weights,
     rewrite,
@@ -343,6 +343,34 @@ def test_channels_that_leave_the_linear_part_stay() -> None:
     assert spread_off(expected, answers(network, SMALL)) < 1e-3
 
 
+def test_channels_of_the_first_hard_swish_reach_equally_far() -> None:
+    network = swishing([0.5, 1, -0.5, 8, -2], 0.001)
+    expected = answers(network, SMALL)
+    [tensor] = swishes(network)
+    before = reach(network, SMALL)
+    assert even_swish(network, before) == 5
+    assert spread_off(expected, answers(network, SMALL)) < 1e-3
+    [(gate, product)] = swishes(network).values()
+    assert (gate.kind, gate.activation, product.inputs[0]) == ("DEPTHWISE_CONV_2D", RELU6, tensor)
+    slopes = np.asarray(network.constant(gate.inputs[1])).reshape(-1)
+    assert slopes.max() == 1
+    after = reach(network, SMALL)
+    top = after.high[tensor].max()
+    # Each goes up as far as the highest did or, where it has more below 0, down to -3.
+    assert np.allclose(np.maximum(after.high[tensor] / top, -after.low[tensor] / 3), 1, atol=0.02)
+    assert np.allclose(after.high[tensor] * slopes, before.high[tensor], atol=1e-3)
+
+
+def test_hard_swish_before_a_sum_is_not_made_even() -> None:
+    net = Builder(12)
+    found = net.plain("HARD_SWISH", net.convolution(0, 8))
+    net.dense(net.mean(net.both("ADD", found, net.convolution(found, 8))), 4)
+    rewrite(net.network)
+    before = write(net.network)
+    assert even_swish(net.network, reach(net.network, SMALL)) == 0
+    assert write(net.network) == before
+
+
 def between(activation: int) -> Network:
     """A convolution and a depthwise one, with channels of very different reach between them."""
     net = Builder(12)
@@ -364,6 +392,27 @@ def test_channels_between_convolutions_reach_equally_far() -> None:
     assert after.max() < 1.1 * after.min()
 
 
+def test_channels_before_an_ordinary_convolution_reach_equally_far() -> None:
+    net = Builder(12)
+    weights = net.dice.uniform(0, 0.1, (8, 3, 3, 3)) * np.geomspace(0.5, 5, 8)[:, None, None, None]
+    net.dense(net.mean(net.convolution(net.convolution(0, 8, activation=RELU, weights=weights), 4)), 4)
+    rewrite(net.network)
+    expected, tensor = answers(net.network, SMALL), net.network.layers[0].output
+    assert equalize(net.network, reach(net.network, SMALL)) == 1
+    assert spread_off(expected, answers(net.network, SMALL)) < 1e-3
+    after = reach(net.network, SMALL).high[tensor]
+    assert after.max() < 1.1 * after.min()
+
+
+def test_squeezed_units_are_not_equalized() -> None:
+    network = gated([1.0, 2, 3, 4])
+    [squeezed] = [layer for layer in network.layers if network.tensors[layer.output].shape == (1, 1, 1, 4)
+                  and layer.activation == RELU]
+    before = np.array(network.constant(squeezed.inputs[1]))
+    equalize(network, reach(network, SMALL))
+    assert np.array_equal(before, np.array(network.constant(squeezed.inputs[1])))
+
+
 def test_relu6_is_not_equalized() -> None:
     network = between(RELU6)
     before = write(network)
@@ -371,22 +420,27 @@ def test_relu6_is_not_equalized() -> None:
     assert write(network) == before
 
 
-def gated(few: object, activation: int = RELU6) -> Network:
-    """A squeeze-and-excite unit whose squeezed units have the biases `few`."""
+def gated(few: object, activation: int = RELU6, gates: object = np.linspace(-1, 7, 8)) -> Network:
+    """A squeeze-and-excite unit whose squeezed units have the biases `few`, and its gates the biases `gates`."""
     net = Builder(12)
     found = net.convolution(net.scaled(), 8, stride=2, activation=RELU)
     squeezed = net.convolution(net.mean(found, keep=True), 4, 1, activation=RELU, bias=few)
-    gate = net.convolution(squeezed, 8, 1, activation=activation, bias=np.linspace(-1, 7, 8))
+    gate = net.convolution(squeezed, 8, 1, activation=activation, bias=gates)
     net.dense(net.mean(net.convolution(net.both("MUL", found, gate), 4)), 4)
     rewrite(net.network)
     return net.network
+
+
+def folded(network: Network) -> int:
+    seen = reach(network, SMALL)
+    return fold_gates(network, seen.lowest, seen.highest)
 
 
 @pytest.mark.parametrize("activation", [NO_ACTIVATION, RELU, RELU6])
 def test_gate_of_dead_units_is_folded_away(activation: int) -> None:
     network = gated(np.full(4, -99.0), activation)
     expected, before = answers(network, SMALL), kinds(network)
-    assert fold_dead(network, reach(network, SMALL).highest) == 1
+    assert folded(network) == 1
     assert spread_off(expected, answers(network, SMALL)) < EXACT
     after = kinds(network)
     assert (before["CONV_2D"] - after["CONV_2D"], before["MEAN"] - after["MEAN"]) == (2, 1)
@@ -394,11 +448,22 @@ def test_gate_of_dead_units_is_folded_away(activation: int) -> None:
     assert after["MUL"] == (1 if activation == NO_ACTIVATION else 0)
 
 
+def test_gates_that_are_wide_open_or_shut_are_folded_away() -> None:
+    network = gated([1.0, 2, 3, 4], RELU6, [99.0, 99, -99, 99, 99, -99, 99, 99])
+    expected, before = answers(network, SMALL), kinds(network)
+    assert folded(network) == 1
+    assert spread_off(expected, answers(network, SMALL)) < EXACT
+    assert {kind: count - kinds(network)[kind] for kind, count in before.items() if count != kinds(network)[kind]} == {
+        "CONV_2D": 2, "MEAN": 1, "MUL": 1}
+    some_move = gated([1.0, 2, 3, 4], RELU6, [99.0, 99, -99, 99, 0, 1, 2, 3])
+    assert folded(some_move) == 0
+
+
 @pytest.mark.parametrize("few", [[-99.0, -99, -99, 9], [1.0, 2, 3, 4]])
 def test_gate_of_living_units_is_kept(few: list[float]) -> None:
     network = gated(few)
     before = write(network)
-    assert fold_dead(network, reach(network, SMALL).highest) == 0
+    assert folded(network) == 0
     assert write(network) == before
 
 
@@ -409,7 +474,7 @@ def test_dead_units_before_a_sigmoid_are_left() -> None:
     gate = net.plain("LOGISTIC", net.convolution(dead, 8, 1))
     net.dense(net.mean(net.convolution(net.both("MUL", found, gate), 4)), 4)
     before = write(net.network)
-    assert fold_dead(net.network, reach(net.network, SMALL).highest) == 0
+    assert folded(net.network) == 0
     assert write(net.network) == before
 
 
@@ -438,7 +503,8 @@ def test_all_changes_together_keep_a_backbones_answers() -> None:
     network = read(model)
     expected = answers(model, shown)
     rewrite(network)
-    fold_dead(network, reach(network, shown).highest)
+    seen = reach(network, shown)
+    fold_gates(network, seen.lowest, seen.highest)
     shrink_linear(network, reach(network, shown))
     assert equalize(network, reach(network, shown)) > 0
     whole_steps(network)
