@@ -96,11 +96,11 @@ def variants(model: bytes, pictures: Pictures, say: Say, debug: bool, seed: int 
     are left out."""
     from convert.engine import logits
     from convert.graph import read
-    from convert.int8 import ENOUGH, JUDGED, SEARCHED, SHAPED
+    from convert.int8 import ENOUGH, JUDGED, SEARCHED, SHAPED, WEIGHED
     from convert.quantize import quantize, settle
     from convert.quiet import quiet
-    from convert.ranges import equalize, even_swish, reach, search, shrink_linear, whole_steps
-    from convert.rewrites import fold_gates, rewrite
+    from convert.ranges import equalize, even_swishes, reach, search, shrink_linear, whole_steps
+    from convert.rewrites import fold_gates, merge_linear, rewrite
     from convert.rounding import round_weights
     from convert.tune import fine_tune
 
@@ -113,8 +113,10 @@ def variants(model: bytes, pictures: Pictures, say: Say, debug: bool, seed: int 
     yield "graph rewritten", quantize(network, outermost(network, seen))
     steps: dict[str, Callable[[Reach], int]] = {
         "+ constant gates folded": lambda found: fold_gates(network, found.lowest, found.highest),
+        "+ pairs of convolutions merged": lambda _: merge_linear(network),
         "+ linear channels made smaller": lambda found: shrink_linear(network, found),
-        "+ first hard-swish made even": lambda found: even_swish(network, found),
+        "+ hard-swishes made even": lambda found: even_swishes(
+            network, found, search(network, pictures[:WEIGHED], found, seed)[1]),
         "+ channels equalised": lambda found: equalize(network, found),
     }
     for name, step in steps.items():

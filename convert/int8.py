@@ -14,8 +14,8 @@ from convert.engine import logits
 from convert.graph import Network, read
 from convert.quantize import quantize, settle
 from convert.quiet import quiet
-from convert.ranges import KEPT, equalize, even_swish, reach, search, shrink_linear, whole_steps
-from convert.rewrites import fold_gates, rewrite
+from convert.ranges import KEPT, equalize, even_swishes, reach, search, shrink_linear, swishes, whole_steps
+from convert.rewrites import fold_gates, merge_linear, rewrite
 from convert.rounding import round_weights
 from convert.tune import STEPS, fine_tune
 
@@ -23,7 +23,7 @@ Target = Literal["xnnpack", "any"]
 FineTune = Literal["auto", "never", "always"]
 ENOUGH = 0.1
 """Logits that are off by a tenth of their spread cost less than half a point; beyond it `auto` fine-tunes."""
-SHAPED, SEARCHED, JUDGED = 48, 64, 64
+SHAPED, WEIGHED, SEARCHED, JUDGED = 48, 32, 64, 64
 """Pictures for each stage; more gave nothing but took longer."""
 
 
@@ -60,7 +60,7 @@ def to_int8(
     made = Made()
     with quiet(debug):
         started = time.monotonic()
-        network, made.recipe = prepare(model, pictures, xnnpack=target == "xnnpack")
+        network, made.recipe = prepare(model, pictures, target == "xnnpack", seed)
         teacher = network.copy()
         rounded = round_weights(network, pictures[:SHAPED])
         made.recipe["rounded"] = (f"weights of {rounded} layers, so that their errors cancel on "
@@ -96,34 +96,40 @@ def to_int8(
     return made
 
 
-def prepare(model: bytes, pictures: NDArray[np.uint8], xnnpack: bool) -> tuple[Network, dict[str, Any]]:
+def prepare(model: bytes, pictures: NDArray[np.uint8], xnnpack: bool, seed: int = 1) -> tuple[Network, dict[str, Any]]:
     """A float .tflite file as a network that suits integers and computes the same, and what was done to it.
 
     Args:
         model: with a fixed batch of 1.
         pictures: (n, size, size, 3) uint8 RGB.
         xnnpack: whether what XNNPACK cannot compute in int8 is taken apart.
+        seed: of the directions in which the logits are looked at.
 
     Raises:
         EdgeWatchError: a layer that cannot be made integer.
     """
     network = read(model)
     done = rewrite(network, xnnpack)
-    return network, {"rewritten": done, "shaped": _shape(network, pictures[:SHAPED])}
+    return network, {"rewritten": done, "shaped": _shape(network, pictures[:SHAPED], seed)}
 
 
-def _shape(network: Network, pictures: NDArray[np.uint8]) -> list[str]:
+def _shape(network: Network, pictures: NDArray[np.uint8], seed: int) -> list[str]:
     """Exact changes that rest on what the pictures show, in place; what was done."""
     done = []
     seen = reach(network, pictures)
     if count := fold_gates(network, seen.lowest, seen.highest):
         done.append(f"{count} gates that say the same on every picture folded into the next weights")
+    if merged := merge_linear(network):
+        done.append(f"{merged} pairs of 1 x 1 convolutions with nothing between them made one")
+    if count or merged:
         seen = reach(network, pictures)
     if count := shrink_linear(network, seen):
         done.append(f"{count} channels made smaller that never leave hard-swish's linear part")
         seen = reach(network, pictures)
-    if count := even_swish(network, seen):
-        done.append(f"{count} channels of the first hard-swish made to reach equally far")
+    if swishes(network):
+        errors = search(network, pictures[:WEIGHED], seen, seed)[1]
+        count = even_swishes(network, seen, errors)
+        done.append(f"{count} hard-swishes given channels that reach equally far")
         seen = reach(network, pictures)
     if count := equalize(network, seen):
         done.append(f"{count} convolutions given channels that reach equally far")

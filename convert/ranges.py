@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,11 @@ _RARE = 0.05
 """Per cent of a channel's numbers at either end that do not count as its reach: outliers."""
 _LINEAR = 3.0
 """Above it hard-swish gives what it gets."""
+_LOWEST = 4.5
+"""How far below 0 the channels of a hard-swish may go once they are even: further than 3, so that those that go far
+below 0, but not far above, get finer steps as well."""
+_OTHERS = 1 / 40
+"""Share of a network's numbers that are made even beside the first hard-swish's."""
 _MARGIN = 0.8
 _LEAST_SHARE = 1 / 64
 _TINY = 1e-6
@@ -97,21 +103,41 @@ def shrink_linear(network: Network, seen: Reach) -> int:
     return count
 
 
-def even_swish(network: Network, seen: Reach) -> int:
-    """Let the channels of the first hard-swish reach equally far, each with a slope of its own in the gate; how many.
+def even_swishes(network: Network, seen: Reach, errors: Mapping[int, float]) -> int:
+    """Let the channels of some hard-swishes reach equally far, each with a slope of its own in the gate; of how many.
 
     `x * relu6(x + 3)` becomes `s * (z * relu6(s * z + 3))` with `z = x / s`: the division goes into the weights before
-    it, the product into those after it, and `s * z + 3` is a depthwise convolution of one place. That costs time, a
-    twentieth of MobileNetV3Small's; there the first layer errs most by far, as its channels differ most, and the other
-    17 together gave less than it alone.
+    it, the product into those after it, and `s * z + 3` is a depthwise convolution of one place. That costs time: the
+    first hard-swish, whose channels differ most, is done, and of the others those that err most for their size.
+
+    Args:
+        network: changed in place.
+        seen: what its tensors reach.
+        errors: by tensor, as `search` gives them.
     """
-    tensor, (gate, product) = next(iter(swishes(network).items()), (-1, (None, None)))
+    size = {tensor: int(np.prod(network.tensors[tensor].shape)) for tensor in network.activations()}
+    found = swishes(network)
+
+    def worth(tensor: int) -> float:
+        product = found[tensor][1]
+        after = (layer.output for layer in network.consumers(product.output) if layer.kind == "MUL")
+        return sum(errors.get(each, 0.0) for each in (tensor, product.output, *after)) / size[tensor]
+
+    count, left = 0, sum(size.values()) * _OTHERS
+    for place, tensor in enumerate([*list(found)[:1], *sorted(list(found)[1:], key=worth, reverse=True)]):
+        cost = size[tensor] if place else 0
+        if cost <= left and _make_even(network, seen, tensor, *found[tensor]):
+            count, left = count + 1, left - cost
+    return count
+
+
+def _make_even(network: Network, seen: Reach, tensor: int, gate: Layer, product: Layer) -> bool:
+    """Do so with one hard-swish, where the weights around it allow it."""
     maker = network.producer(tensor)
-    if (gate is None or product is None or maker is None or not _divisible(maker)
-            or not absorbs(network, product.output)):
-        return 0
-    # What lies below -3 becomes 0 anyway, and may lie below what can be stored.
-    below = np.clip(-seen.low[tensor], 0, _LINEAR) / _LINEAR
+    if maker is None or not _divisible(maker) or not absorbs(network, product.output):
+        return False
+    # What lies below -3 becomes 0 anyway.
+    below = np.clip(-seen.low[tensor], 0, _LINEAR) / _LOWEST
     above = np.maximum(seen.high[tensor], 0) / max(float(seen.high[tensor].max()), _TINY)
     slopes = np.clip(np.maximum(above, below), _LEAST_SHARE, None).astype(np.float32)
     _divide(network, maker, slopes)
@@ -122,7 +148,7 @@ def even_swish(network: Network, seen: Reach) -> int:
     network.replace(gate, [Layer("DEPTHWISE_CONV_2D", taken, gate.output, {
         "padding": VALID, "strideW": 1, "strideH": 1, "depthMultiplier": 1, "dilationWFactor": 1, "dilationHFactor": 1,
         "fusedActivationFunction": RELU6})])
-    return channels
+    return True
 
 
 def equalize(network: Network, seen: Reach) -> int:
@@ -208,7 +234,8 @@ def candidates(network: Network, seen: Reach) -> dict[int, list[tuple[float, flo
             found[tensor] = [(float(min(0, shift.min())), float(max(0, 255 + shift.max())))]
         elif tensor in swish:
             # Below -3 hard-swish is 0: what is clipped there costs nothing.
-            found[tensor] = [(max(-_LINEAR, float(lows[-1])), float(high)) for high in highs]
+            lowest = _LINEAR if swish[tensor][0].kind == "ADD" else _LOWEST
+            found[tensor] = [(max(-lowest, float(lows[-1])), float(high)) for high in highs]
         elif tensor in products:
             found[tensor] = [(float(lows[-1]), float(high)) for high in highs]
         else:

@@ -136,6 +136,44 @@ def dense_by_channel(network: Network) -> int:
     return count
 
 
+def merge_linear(network: Network) -> int:
+    """Make one of two 1 x 1 convolutions with nothing between them, where that is no more work; how many.
+
+    Such are the end of MobileNetV3Small's first block and the beginning of its second.
+    """
+    count = 0
+    for first in [layer for layer in network.layers if _pointwise(network, layer)]:
+        followers = network.consumers(first.output)
+        if (first.activation != NO_ACTIVATION or first.output == network.output or len(followers) != 1
+                or not _pointwise(network, followers[0])):
+            continue
+        [second] = followers
+        (before, bias), (after, rest) = ([np.asarray(network.constant(tensor)) for tensor in layer.inputs[1:3]]
+                                         for layer in (first, second))
+        (between, inputs), outputs = before.shape[::3], len(after)
+        if inputs * outputs > inputs * between + between * outputs:
+            continue
+        after = after.reshape(outputs, between).astype(np.float64)
+        merged, name = (after @ before.reshape(between, inputs)).astype(np.float32), network.tensors[second.output].name
+        second.inputs = [
+            first.inputs[0],
+            network.add(f"{name}/merged", (outputs, 1, 1, inputs), merged.reshape(outputs, 1, 1, inputs)),
+            network.add(f"{name}/bias", (outputs,), (rest + after @ bias).astype(np.float32))]
+        network.layers.remove(first)
+        count += 1
+    return count
+
+
+def _pointwise(network: Network, layer: Layer) -> bool:
+    """Whether a layer is an ordinary 1 x 1 convolution of constant weights and biases."""
+    if layer.kind != "CONV_2D" or len(layer.inputs) != 3 or any(network.constant(each) is None
+                                                                for each in layer.inputs[1:]):
+        return False
+    _, high, wide, channels = network.tensors[layer.inputs[1]].shape
+    return ((high, wide, layer.options["strideH"], layer.options["strideW"]) == (1, 1, 1, 1)
+            and channels == network.tensors[layer.inputs[0]].shape[-1])
+
+
 def pools_by_weights(network: Network) -> int:
     """Make the pools that XNNPACK does not compute in int8 depthwise convolutions; how many.
 

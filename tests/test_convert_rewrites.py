@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convert.graph import NO_ACTIVATION, RELU, RELU6, SAME, VALID, Layer, Network, read, write
-from convert.ranges import equalize, even_swish, reach, shrink_linear, swishes, whole_steps
+from convert.ranges import equalize, even_swishes, reach, shrink_linear, swishes, whole_steps
 from convert.rewrites import (
     absorbs,
     compensate,
     dense_by_channel,
     fold_factors,
     fold_gates,
+    merge_linear,
     open_hard_swish,
     pools_by_weights,
     rewrite,
@@ -265,6 +266,35 @@ def test_convolution_in_groups_is_left_alone() -> None:
     assert spread_off(expected, answers(net.network, SMALL)) < EXACT
 
 
+def pair(between: int, activation: int = NO_ACTIVATION, twice: bool = False) -> Network:
+    """Two 1 x 1 convolutions, 8 channels to `between` to 6; what is between them goes into a sum as well or not."""
+    net = Builder(12)
+    first = net.convolution(net.convolution(0, 8, activation=RELU), between, 1, activation=activation)
+    second = net.convolution(first, 6, 1, activation=RELU)
+    if twice:
+        second = net.both("ADD", net.convolution(second, between, 1), first)
+    net.dense(net.mean(second), 4)
+    rewrite(net.network)
+    return net.network
+
+
+@pytest.mark.parametrize("between", [4, 8])
+def test_two_convolutions_with_nothing_between_them_become_one(between: int) -> None:
+    network = pair(between)
+    expected, before = answers(network, SMALL), kinds(network)["CONV_2D"]
+    assert merge_linear(network) == 1
+    assert kinds(network)["CONV_2D"] == before - 1
+    assert spread_off(expected, answers(network, SMALL)) < EXACT
+
+
+@pytest.mark.parametrize("network", [pair(3), pair(8, RELU), pair(8, twice=True)],
+                         ids=["more work", "a ReLU between them", "something else takes it too"])
+def test_convolutions_that_cannot_be_one_stay_two(network: Network) -> None:
+    before = write(network)
+    assert merge_linear(network) == 0
+    assert write(network) == before
+
+
 # Drawn networks
 
 def same(before: np.ndarray, after: np.ndarray) -> bool:
@@ -348,7 +378,7 @@ def test_channels_of_the_first_hard_swish_reach_equally_far() -> None:
     expected = answers(network, SMALL)
     [tensor] = swishes(network)
     before = reach(network, SMALL)
-    assert even_swish(network, before) == 5
+    assert even_swishes(network, before, {}) == 1
     assert spread_off(expected, answers(network, SMALL)) < 1e-3
     [(gate, product)] = swishes(network).values()
     assert (gate.kind, gate.activation, product.inputs[0]) == ("DEPTHWISE_CONV_2D", RELU6, tensor)
@@ -356,9 +386,28 @@ def test_channels_of_the_first_hard_swish_reach_equally_far() -> None:
     assert slopes.max() == 1
     after = reach(network, SMALL)
     top = after.high[tensor].max()
-    # Each goes up as far as the highest did or, where it has more below 0, down to -3.
-    assert np.allclose(np.maximum(after.high[tensor] / top, -after.low[tensor] / 3), 1, atol=0.02)
+    # Each goes up as far as the highest did or, where it has more below 0, down to -4.5.
+    assert np.allclose(np.maximum(after.high[tensor] / top, -after.low[tensor] / 4.5), 1, atol=0.02)
     assert np.allclose(after.high[tensor] * slopes, before.high[tensor], atol=1e-3)
+
+
+def test_hard_swishes_that_err_most_for_their_size_are_made_even() -> None:
+    net = Builder(12)
+    found = 0
+    for channels, stride in ((4, 1), (8, 1), (6, 2), (2, 2)):
+        found = net.plain("HARD_SWISH", net.convolution(found, channels, stride=stride))
+    net.dense(net.mean(found), 4)
+    rewrite(net.network)
+    expected = answers(net.network, SMALL)
+    first, second, third, last = swishes(net.network)
+    sizes = [int(np.prod(net.network.tensors[tensor].shape)) for tensor in (third, last)]
+    total = sum(int(np.prod(net.network.tensors[tensor].shape)) for tensor in net.network.activations())
+    assert sizes[1] < total / 40 < sizes[0]
+    # The second errs most but is too large; so is the third.
+    assert even_swishes(net.network, reach(net.network, SMALL), {first: 0.0, second: 9.0, third: 5.0, last: 0.1}) == 2
+    made = [tensor for tensor, (gate, _) in swishes(net.network).items() if gate.kind == "DEPTHWISE_CONV_2D"]
+    assert made == [first, last]
+    assert spread_off(expected, answers(net.network, SMALL)) < 1e-3
 
 
 def test_hard_swish_before_a_sum_is_not_made_even() -> None:
@@ -367,7 +416,7 @@ def test_hard_swish_before_a_sum_is_not_made_even() -> None:
     net.dense(net.mean(net.both("ADD", found, net.convolution(found, 8))), 4)
     rewrite(net.network)
     before = write(net.network)
-    assert even_swish(net.network, reach(net.network, SMALL)) == 0
+    assert even_swishes(net.network, reach(net.network, SMALL), {}) == 0
     assert write(net.network) == before
 
 
