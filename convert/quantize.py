@@ -182,7 +182,7 @@ def _cure(
 
 
 def _untie(network: Network, scales: dict[int, tuple[float, int]], stored: Mapping[int, Stored]) -> None:
-    """Make the steps of products of two tensors a little larger, so that no product lies between two of them.
+    """Make the steps of products of two tensors, and of means, a little larger, so that none lies between two of them.
 
     XNNPACK rounds what lies in the middle, or next to it, up on arm64 and to the even number on x86-64. Where the
     factor from integers to integers is 1, 2, 4, ... over an odd number, nothing comes nearer to the middle than half of
@@ -190,9 +190,10 @@ def _untie(network: Network, scales: dict[int, tuple[float, int]], stored: Mappi
     """
     for layer in network.layers:
         computed = all(network.constant(tensor) is None for tensor in layer.inputs)
-        if layer.kind != "MUL" or not computed or layer.output in required(network):
+        if layer.output in required(network) or not (layer.kind == "MEAN" or (layer.kind == "MUL" and computed)):
             continue
-        factor = _factors(layer, scales, stored)[0]
+        source, target = (int(np.prod(network.tensors[each].shape)) for each in (layer.inputs[0], layer.output))
+        factor = _factors(layer, scales, stored)[0] / (source / target if layer.kind == "MEAN" else 1)
         power = 2.0 ** max(0.0, np.ceil(np.log2(_LEAST_ODD * factor)))
         # What is settled already stays: its odd number is off by the rounding of float32 only.
         odd = 2 * np.ceil((power / factor - 1) / 2 - 1e-3) + 1

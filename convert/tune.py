@@ -113,7 +113,7 @@ class _LearnedRanges:
         swish = swishes(network)
         first = network.layers[0]
         shifted = {first.output} if first.kind == "ADD" and first.inputs[0] == network.input else set()
-        products = {tensor for layer in network.layers if layer.kind == "MUL"
+        products = {tensor for layer in network.layers if layer.kind in ("MEAN", "MUL")
                     for tensor in (*layer.inputs, layer.output)}
         fixed = {network.input, *shifted, *(gate.output for gate, _ in swish.values()), *products}
         self._start, self._keep_low = ranges, set(swish)

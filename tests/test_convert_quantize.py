@@ -445,3 +445,18 @@ def test_settled_ranges_are_those_that_the_file_stores() -> None:
     tensors = {each.name.decode(): each for each in parse(quantize(net.network, ranges)).subgraphs[0].tensors}
     stored = tensors[net.network.tensors[found].name].quantization.scale[0]
     assert stored == pytest.approx(steps(*settled[found])[0], rel=1e-6)
+
+
+@given(st.floats(0.02, 1.0), st.integers(2, 14))
+@settings(max_examples=20)
+def test_no_mean_lies_between_two_steps(reach: float, side: int) -> None:
+    net = Builder(side)
+    taken = net.convolution(net.scaled(), 2)
+    found = net.mean(taken)
+    net.dense(found, 4)
+    ranges = widest(net.network, pictures(4, side)) | {taken: (-127.5, 127.5), found: (-127.5 * reach, 127.5 * reach)}
+    tensors = {each.name.decode(): each for each in parse(quantize(net.network, ranges)).subgraphs[0].tensors}
+    a, b = (float(tensors[net.network.tensors[each].name].quantization.scale[0]) for each in (taken, found))
+    exact = np.arange(255 * side * side + 1) * (a / b / side**2)
+    assert np.abs(exact[exact < 256] % 1 - 0.5).min() > 1e-5, "the middle is rounded up or to even"
+    assert reach * (1 - 1e-6) <= b / a <= reach * 1.07
