@@ -6,7 +6,7 @@ For each float bundle (when none is named, the newest MobileNetV3Small and Mobil
 are made: float32; int8 as TensorFlow's converter makes it ("stock"), calibrated with the same pictures; and int8 as
 `convert` makes it, without fine-tuning, which changes weights and no operator. Each is first run in a process of its
 own. Where LiteRT with XNNPACK refuses the stock file or dies of it, the stock recipe is applied to the same network
-once more, after its dead squeeze-excite units were folded away, and that file is timed in its place.
+once more, after the squeeze-excite gates that are constant were folded away, and that file is timed in its place.
 
 All files of a network are timed in turn in one run: raw invoke, one thread, medians; ratios are medians over rounds.
 """
@@ -37,7 +37,7 @@ from models.errors import BundleError, EdgeWatchError, run
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 20.0
-OURS, STOCK, CURED, FLOAT = "convert", "stock", "stock, dead units folded", "float32"
+OURS, STOCK, CURED, FLOAT = "convert", "stock", "stock, constant gates folded", "float32"
 TARGETS = {"mobilenet_v3_small": {FLOAT: 0.72, STOCK: 0.32}, "mobilenet_v2": {FLOAT: 0.55}}
 """By backbone, at most so many times the float32's and the stock file's time."""
 Pictures = NDArray[np.uint8]
@@ -116,7 +116,7 @@ def tried(name: str, folder: Path, content: bytes) -> File:
 
 
 def cured(model: bytes, pictures: Pictures) -> bytes:
-    """TensorFlow's recipe for int8, applied to a float .tflite file without its dead squeeze-excite units.
+    """TensorFlow's recipe for int8, applied to a float .tflite file without its constant squeeze-excite gates.
 
     It is what `TFLiteConverter` does once it has made the float file, with settings as `Source.stock` has them.
 

@@ -435,14 +435,17 @@ def test_settled_ranges_are_those_that_the_file_stores() -> None:
     net = Builder(12)
     left, right = net.convolution(net.scaled(), 2), net.convolution(net.scaled(), 2)
     found = net.both("MUL", left, right)
-    net.dense(net.mean(found), 4)
+    mean = net.mean(found)
+    net.dense(mean, 4)
     ranges = widest(net.network, SMALL) | {left: (-100.0, 100.0), right: (-2.0, 2.0), found: (-150.0, 150.0)}
     settled = settle(net.network, ranges)
     assert settled[found][1] > 150.0
-    assert {tensor: span for tensor, span in settled.items() if tensor != found} == {
-        tensor: span for tensor, span in ranges.items() if tensor != found}
-    assert settle(net.network, settled)[found] == pytest.approx(settled[found], rel=1e-6), "settled already"
+    assert settled[mean][1] > ranges[mean][1]
+    assert {tensor: span for tensor, span in settled.items() if tensor not in (found, mean)} == {
+        tensor: span for tensor, span in ranges.items() if tensor not in (found, mean)}
     tensors = {each.name.decode(): each for each in parse(quantize(net.network, ranges)).subgraphs[0].tensors}
+    for each in (found, mean):
+        assert settle(net.network, settled)[each] == pytest.approx(settled[each], rel=1e-6), "settled already"
     stored = tensors[net.network.tensors[found].name].quantization.scale[0]
     assert stored == pytest.approx(steps(*settled[found])[0], rel=1e-6)
 

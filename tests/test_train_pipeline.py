@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -183,3 +184,20 @@ def test_step_of_training_is_traced_once() -> None:
     history = copies.model.fit(np.ones((4, 2)), np.eye(3)[[0, 1, 2, 0]], batch_size=2, epochs=2, verbose=0).history
     assert set(history) == {"loss", "accuracy"}
     assert Counted.calls == 1
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_store_that_was_interrupted_while_it_was_made_goes_quietly(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Store(tmp_path / "photos", (3, Interrupting()), np.uint8)  # type: ignore[arg-type]
+    gc.collect()
+    assert not (tmp_path / "photos").exists()
+
+
+class Interrupting:
+    """A length at which Ctrl-C is pressed."""
+
+    def __int__(self) -> int:
+        raise KeyboardInterrupt
+
+    __index__ = __int__

@@ -19,6 +19,9 @@ class Store:
     system's own cache of files as long as there is room.
     """
 
+    _file: int | None = None
+    """Of the class, so that one whose making was interrupted can be closed as well."""
+
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> None:
         """Make the file, with room for all of it.
 
@@ -34,7 +37,6 @@ class Store:
         self.shape, self.path = shape, path
         self._row = int(np.prod(shape[1:], dtype=np.int64)) * self.dtype.itemsize
         need = max(1, shape[0] * self._row)
-        self._file: int | None = None
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
             os.posix_fallocate(self._file, 0, need)  # A full disk shows here, and not in the middle.
