@@ -119,6 +119,7 @@ def _shape(network: Network, pictures: NDArray[np.uint8], seed: int) -> list[str
     seen = reach(network, pictures)
     if count := fold_gates(network, seen.lowest, seen.highest):
         done.append(f"{count} gates that say the same on every picture folded into the next weights")
+    # Only now: between some of them stood a gate that was folded away.
     if merged := merge_linear(network):
         done.append(f"{merged} pairs of 1 x 1 convolutions with nothing between them made one")
     if count or merged:
@@ -126,9 +127,8 @@ def _shape(network: Network, pictures: NDArray[np.uint8], seed: int) -> list[str
     if count := shrink_linear(network, seen):
         done.append(f"{count} channels made smaller that never leave hard-swish's linear part")
         seen = reach(network, pictures)
-    if swishes(network):
-        errors = search(network, pictures[:WEIGHED], seen, seed)[1]
-        count = even_swishes(network, seen, errors)
+    # A network without any is spared the search.
+    if swishes(network) and (count := even_swishes(network, seen, search(network, pictures[:WEIGHED], seen, seed)[1])):
         done.append(f"{count} hard-swishes given channels that reach equally far")
         seen = reach(network, pictures)
     if count := equalize(network, seen):

@@ -74,12 +74,16 @@ def _over_all(parts: Vector) -> Vector:
 
 
 def swishes(network: Network) -> dict[int, tuple[Layer, Layer]]:
-    """By the tensor that goes in, the gate and the product of each hard-swish that was taken apart."""
+    """By the tensor that goes in, the gate and the product of each hard-swish that was taken apart.
+
+    Left out are those whose tensor goes elsewhere as well, where numbers below -3 and channels that are divided count.
+    """
     found = {}
     for product in network.layers:
         gate = network.producer(product.inputs[1]) if product.kind == "MUL" else None
         if (gate is not None and gate.kind in ("ADD", "DEPTHWISE_CONV_2D") and gate.activation == RELU6
-                and gate.inputs[0] == product.inputs[0]):
+                and gate.inputs[0] == product.inputs[0]
+                and all(each in (gate, product) for each in network.consumers(gate.inputs[0]))):
             found[product.inputs[0]] = gate, product
     return found
 

@@ -45,6 +45,14 @@ def test_file_of_the_converter_keeps_its_bits(name: str) -> None:
     assert write(read(again)) == again
 
 
+@pytest.mark.parametrize("kind", sorted(ENDS))
+def test_float_file_with_what_only_integer_files_have_is_refused(kind: str) -> None:
+    net = Builder(8)
+    net.dense(net.mean(net.convolution(net.plain(kind, 0), 4)), 3)
+    said = refusal(lambda: read(write(net.network)))
+    assert said.startswith(f"expected layers that can be made integer, found {kind} (")
+
+
 def test_engine_computes_what_the_runtime_does() -> None:
     for model in (MODEL, float_file("mobilenet_v3_small")):
         network = read(model)

@@ -410,6 +410,17 @@ def test_hard_swishes_that_err_most_for_their_size_are_made_even() -> None:
     assert spread_off(expected, answers(net.network, SMALL)) < 1e-3
 
 
+def test_hard_swish_of_a_tensor_that_goes_elsewhere_as_well_is_left() -> None:
+    net = Builder(12)
+    taken = net.convolution(0, 4, padding=VALID, bias=[20, 0.5, 30, 1])
+    found = net.convolution(net.plain("HARD_SWISH", taken), 4, 1)
+    net.dense(net.mean(net.both("ADD", found, net.convolution(taken, 4, 1))), 4)
+    rewrite(net.network)
+    before, seen = write(net.network), reach(net.network, SMALL)
+    assert (swishes(net.network), shrink_linear(net.network, seen), even_swishes(net.network, seen, {})) == ({}, 0, 0)
+    assert write(net.network) == before
+
+
 def test_hard_swish_before_a_sum_is_not_made_even() -> None:
     net = Builder(12)
     found = net.plain("HARD_SWISH", net.convolution(0, 8))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from models.bundle import ModelBundle, default_bundle
@@ -29,6 +32,13 @@ def test_published_model_has_its_groups_the_smaller_first() -> None:
     }
     sizes = [len(members) for members in groups_of(known).values()]
     assert sizes == sorted(sizes)
+
+
+def test_readme_names_every_group_of_the_published_model() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    said = readme.partition("The groups of the published model are")[2].partition(";")[0]
+    known = groups_of(ModelBundle.open(default_bundle()).labels)
+    assert set(re.findall(r"`(\w+)`", said)) == known.keys()
 
 
 def test_group_needs_two_animals_and_a_name_of_its_own() -> None:
